@@ -1,0 +1,1 @@
+"""The command line: translates options and calls the rooms below."""

@@ -1,0 +1,1 @@
+"""Settings: where they come from, what is allowed, and what they are called."""

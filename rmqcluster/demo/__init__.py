@@ -1,0 +1,1 @@
+"""A real cluster and a real Redis on this machine, no containers."""
