@@ -54,7 +54,7 @@ class Paths:
     mnesia_base: Path = Path("/var/lib/rabbitmq/mnesia")  # RABBITMQ_MNESIA_BASE
     home: Path = Path("/var/lib/rabbitmq")  # HOME of the broker: the cookie is there
     config_file: Path = Path("/etc/rabbitmq/rabbitmq.conf")  # RABBITMQ_CONFIG_FILE
-    config_files: Path = Path("/etc/rabbitmq/conf.d")  # RABBITMQ_CONFIG_FILES: a directory; ours is added to a copy
+    config_files: Path = Path("/etc/rabbitmq/conf.d")  # RABBITMQ_CONFIG_FILES, a directory
     enabled_plugins: Path = Path("/etc/rabbitmq/enabled_plugins")  # RABBITMQ_ENABLED_PLUGINS_FILE
     definitions: Path = Path("/etc/rabbitmq/definitions.json")  # RMQCLUSTER_DEFINITIONS
 
@@ -65,9 +65,9 @@ class Settings:
 
     node: str  # RABBITMQ_NODENAME, always with its host part
     cookie: Secret
-    redis: RedisSettings = RedisSettings()
-    policy: Policy = Policy()
-    paths: Paths = Paths()
+    redis: RedisSettings = field(default_factory=RedisSettings)
+    policy: Policy = field(default_factory=Policy)
+    paths: Paths = field(default_factory=Paths)
     prefix: str = "rabbitmq"
     accounts: tuple[Account, ...] = ()
     http_bind: str = "0.0.0.0"  # noqa: S104 - the cluster network must reach it; it is never published

@@ -11,10 +11,10 @@ the data volume; *epoch* the number that rises with every claim and lease.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 
-class Stage(str, Enum):
+class Stage(StrEnum):
     """How far the data on a volume has come; written to the marker before the step it names."""
 
     FOUNDING = "founding"  # claimed a founding that is not committed: disposable
@@ -22,7 +22,7 @@ class Stage(str, Enum):
     MEMBER = "member"  # proven member of a committed cluster: data is sacred
 
 
-class DiskKind(str, Enum):
+class DiskKind(StrEnum):
     """What a volume is worth."""
 
     BLANK = "blank"  # nothing of value, or an aborted founding or join without broker data
@@ -32,14 +32,14 @@ class DiskKind(str, Enum):
     AMNESIC = "amnesic"  # the marker says member, the broker data is gone
 
 
-class BrokerPhase(str, Enum):
+class BrokerPhase(StrEnum):
     DOWN = "down"
     STARTING = "starting"
     READY = "ready"
     STOPPING = "stopping"
 
 
-class Purpose(str, Enum):
+class Purpose(StrEnum):
     """Why the broker is booted; decides what the generated configuration says."""
 
     FOUND = "found"
@@ -47,7 +47,7 @@ class Purpose(str, Enum):
     DATA = "data"
 
 
-class JoinMode(str, Enum):
+class JoinMode(StrEnum):
     BOOT = "boot"
     RABBITMQCTL = "rabbitmqctl"
 
