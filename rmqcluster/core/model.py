@@ -137,6 +137,7 @@ class Announcement:
     http: str | None = None  # "host:port" of the supervisor
     state: str = ""  # one word for people
     held: str | None = None
+    wanted: str | None = None  # stamp of what this member is configured to provision
     beat_sequence: int = 0  # rises with every beat: a number that does not move is a dead owner
 
     @property
@@ -254,7 +255,11 @@ class Observation:
     busy: str | None = None  # the long act under way, if any
     wanted_stamp: str | None = None  # hash of what should be provisioned; None when nothing is configured
     provision_failed_at: float | None = None
-    join_boots: int = 0  # boots of this JOINING disk that ended before membership was proven
+    predecessor: str | None = None  # the instance that held the data directory's lock before; proven dead
+    was_registered: bool = False  # my last beat carried a heartbeat
+    stood_alone: bool = False  # this disk's broker was seen up, listing nobody but itself, before it was a member
+    lease_since: float | None = None  # since when my lease has been mine
+    provisioned_for: frozenset[str] = frozenset()  # registered members at the last completed provisioning
     marked: frozenset[str] = frozenset()  # members already reported as running without a heartbeat
 
 

@@ -1,0 +1,209 @@
+"""Named questions about one observation. No thresholds of their own: the numbers come from the policy.
+
+Whatever is not known is answered `None` or counted as no evidence, never as `False`.
+"""
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from rmqcluster.core.model import (
+    Announcement,
+    BrokerPhase,
+    DiskKind,
+    Observation,
+    Stage,
+    View,
+)
+
+
+def others(o: Observation) -> dict[str, Announcement]:
+    """Live announcements of everybody but me."""
+    if o.store is None:
+        return {}
+    return {node: a for node, a in o.store.announcements.items() if node != o.me}
+
+
+def stage(o: Observation) -> Stage | None:
+    return o.disk.marker.stage if o.disk.marker else None
+
+
+def peer_views(o: Observation) -> dict[str, View]:
+    """Whom the other brokers list: asked directly where that was done, announced otherwise."""
+    announced = {n: a.view for n, a in others(o).items() if a.broker is BrokerPhase.READY and a.view is not None}
+    return {**announced, **{n: v for n, v in o.peer_views.items() if n != o.me}}
+
+
+def majority_of(count: int) -> int:
+    return count // 2 + 1
+
+
+def same_cluster(o: Observation, node: str) -> bool:
+    """Does nothing that `node` announces contradict my own cluster id?"""
+    announced = others(o).get(node)
+    theirs = announced.cluster_id if announced else None
+    mine = o.disk.cluster_id
+    return theirs is None or mine is None or theirs == mine
+
+
+def is_mutual(o: Observation) -> bool | None:
+    """I list a majority of the members and they list me, myself included; None while my broker is not heard.
+
+    The majority is of whatever is larger, the expected size or the listed members: a wiped broker that lists
+    only itself is no member of anything (facts T2), and one that was forgotten while paused still lists
+    everybody but is listed by none (facts M4).
+    """
+    if o.broker.phase is not BrokerPhase.READY or o.view is None:
+        return None
+    if o.me not in o.view.members:
+        return False
+    views = peer_views(o)
+    needed = majority_of(max(o.policy.size, len(o.view.members)))
+    listing = {n for n in o.view.members if n in views and o.me in views[n].members and same_cluster(o, n)}
+    if len(listing | {o.me}) >= needed:
+        return True
+    unheard = {n for n in o.view.members if n != o.me and n not in views}
+    return None if len(listing | unheard | {o.me}) >= needed else False
+
+
+def registers(o: Observation) -> bool:
+    """May my next beat carry a heartbeat? An unknown keeps what was proven before while the broker runs."""
+    if o.stop_asked_at is not None or o.broker.phase is not BrokerPhase.READY or stage(o) is not Stage.MEMBER:
+        return False
+    mutual = is_mutual(o)
+    return mutual is True or (mutual is None and o.was_registered)
+
+
+def majority_cluster_id(o: Observation) -> str | None:
+    """The cluster id that outranks Redis: of a mutual member, or of a majority of the announced disks."""
+    found = [a for a in others(o).values() if a.disk is DiskKind.DATA and a.cluster_id is not None]
+    for a in sorted(found, key=lambda a: a.node):
+        if a.mutual:
+            return a.cluster_id
+    counts: dict[str, int] = {}
+    for a in found:
+        counts[a.cluster_id or ""] = counts.get(a.cluster_id or "", 0) + 1
+    best = max(counts, key=lambda i: (counts[i], i), default=None)
+    return best if best is not None and counts[best] >= o.policy.majority else None
+
+
+def committed_id(o: Observation) -> str | None:
+    """The id of the committed cluster as far as a blank node can know it; disks outrank the record."""
+    if o.store is None:
+        return None
+    by_disks = majority_cluster_id(o)
+    if by_disks is not None:
+        return by_disks
+    if o.store.record is not None:
+        return o.store.record.cluster_id
+    ids = sorted({a.cluster_id for a in others(o).values() if a.disk is DiskKind.DATA and a.cluster_id})
+    return ids[0] if len(ids) == 1 else None
+
+
+def identities(o: Observation) -> list[str]:
+    """Others whose disk forbids a founding."""
+    return sorted(n for n, a in others(o).items() if a.has_identity)
+
+
+def blank_announcements(o: Observation) -> list[str]:
+    """Everybody, me included, who announced a disk that a founding may use."""
+    usable = (DiskKind.BLANK, DiskKind.UNCOMMITTED)
+    return sorted([n for n, a in others(o).items() if a.disk in usable and a.held is None] + [o.me])
+
+
+def claim_is_mine(o: Observation) -> bool:
+    """Is the founding claim mine, by the last reading or, when Redis is silent, by time that is still safe?"""
+    if o.store is None:
+        return o.now < o.claim_safe_until
+    return o.store.claim is not None and o.store.claim.instance == o.instance
+
+
+def is_committed(o: Observation) -> bool:
+    """Is the cluster that my marker names the committed one?"""
+    return o.disk.cluster_id is not None and committed_id(o) == o.disk.cluster_id
+
+
+def listed_by(o: Observation) -> list[str]:
+    """Members with data who list my name."""
+    return sorted(n for n, a in others(o).items() if a.disk is DiskKind.DATA and o.me in a.listed)
+
+
+def unlisted_by(o: Observation) -> list[str]:
+    """Mutual members of my own cluster whose broker does not list me."""
+    return sorted(
+        n
+        for n, a in others(o).items()
+        if a.mutual and a.cluster_id == o.disk.cluster_id and a.view is not None and o.me not in a.view.members
+    )
+
+
+def join_target(o: Observation) -> Announcement | None:
+    """Whom a blank node joins through: the proven master, or a founder whose claim stands; never itself."""
+    if o.store is None:
+        return None
+    committed = committed_id(o)
+    if committed is not None:
+        master = others(o).get(o.store.master or "")
+        proven = master is not None and master.mutual and master.cluster_id == committed
+        return master if proven and master is not None and master.broker is BrokerPhase.READY else None
+    claim = o.store.claim
+    founder = others(o).get(claim.node) if claim is not None else None
+    if claim is None or founder is None or founder.instance != claim.instance:
+        return None
+    booting = founder.broker in (BrokerPhase.STARTING, BrokerPhase.READY)
+    return founder if booting and founder.cluster_id == claim.cluster_id else None
+
+
+def target_cluster_id(o: Observation) -> str | None:
+    """The id that a joiner joins now: the committed one, else that of the standing claim."""
+    committed = committed_id(o)
+    if committed is not None or o.store is None or o.store.claim is None:
+        return committed
+    return o.store.claim.cluster_id
+
+
+def series(version: str | None) -> str | None:
+    """`3.10` of `3.10.8`: brokers of different major versions cannot form one cluster."""
+    parts = (version or "").split(".")
+    return parts[0] if parts[0].isdigit() else None
+
+
+def stands_alone(o: Observation) -> bool:
+    """My broker is up and lists nobody but itself."""
+    return o.broker.phase is BrokerPhase.READY and o.view is not None and o.view.members == {o.me}
+
+
+def waited(o: Observation, since: float, seconds: float) -> bool:
+    return o.now - since >= seconds
+
+
+def store_is_steady(o: Observation) -> bool:
+    """Timely replies for a TTL and a heartbeat without a gap: before that nobody is judged."""
+    needed = o.policy.ttl_seconds + o.policy.heartbeat_seconds
+    return o.store is not None and o.steady_since is not None and o.now - o.steady_since >= needed
+
+
+def running_by(o: Observation, node: str) -> Mapping[str, bool]:
+    """Which brokers that see a majority say that `node` runs or does not; silence is no entry."""
+    views = dict(peer_views(o))
+    if o.view is not None and o.broker.phase is BrokerPhase.READY:
+        views[o.me] = o.view
+    return {n: node in v.running for n, v in views.items() if n != node and v.sees_majority()}
+
+
+def is_gone(o: Observation, node: str) -> bool:
+    """Evidence of S7: the brokers that see a majority, mine among them, and most of them, miss `node`."""
+    said = running_by(o, node)
+    if said.get(o.me, True):
+        return False
+    missing = sum(1 for runs in said.values() if not runs)
+    return missing >= majority_of(len(said)) and missing > 0
+
+
+def restart_delay_seconds(o: Observation) -> float:
+    """How long after its last unexpected end the broker may boot again: at once, then 1, 2, 4 … 30 s."""
+    ends = len(o.broker.exits)
+    return 0.0 if ends <= 1 else float(min(2 ** (ends - 2), 30))
+
+
+def rises(numbers: list[int]) -> bool:
+    return all(a < b for a, b in pairwise(numbers))
