@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rmqcluster.core.model import Decision, Observation
 
@@ -31,15 +32,13 @@ def decide(rules: Sequence[Rule], o: Observation) -> Decision:
     for rule in rules:
         if all(condition(o) for condition in rule.when):
             outcome = rule.then(o)
-            return Decision(
-                rule.number, outcome.text or rule.why, outcome.actions, outcome.state, outcome.held
-            )
+            return Decision(rule.number, outcome.text or rule.why, outcome.actions, outcome.state, outcome.held)
     raise AssertionError("a rule table must end in a row that always holds")
 
 
 def check(rules: Sequence[Rule]) -> list[str]:
     """What is wrong with a table: numbers that do not rise, a last row that may not hold, a missing why."""
-    found = [f"{b.number} does not rise" for a, b in zip(rules, rules[1:], strict=False) if b.number <= a.number]
+    found = [f"{b.number} does not rise" for a, b in pairwise(rules) if b.number <= a.number]
     found += [f"{r.number} has no why" for r in rules if not r.why]
     if rules[-1].when:
         found.append(f"{rules[-1].number} is last and has conditions")
@@ -60,6 +59,8 @@ def render_tables() -> str:
     from rmqcluster.core.member_rules import MEMBER_RULES
     from rmqcluster.core.monitor_rules import MONITOR_RULES
 
-    return render("What a member does with its own broker", MEMBER_RULES) + "\n\n" + render(
-        "What the lease holder does for the cluster", MONITOR_RULES
+    return (
+        render("What a member does with its own broker", MEMBER_RULES)
+        + "\n\n"
+        + render("What the lease holder does for the cluster", MONITOR_RULES)
     )

@@ -4,7 +4,6 @@ Whatever is not known is answered `None` or counted as no evidence, never as `Fa
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 from rmqcluster.core.model import (
     Announcement,
@@ -203,7 +202,3 @@ def restart_delay_seconds(o: Observation) -> float:
     """How long after its last unexpected end the broker may boot again: at once, then 1, 2, 4 … 30 s."""
     ends = len(o.broker.exits)
     return 0.0 if ends <= 1 else float(min(2 ** (ends - 2), 30))
-
-
-def rises(numbers: list[int]) -> bool:
-    return all(a < b for a, b in pairwise(numbers))
