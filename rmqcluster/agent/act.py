@@ -1,0 +1,162 @@
+"""One executor for each action. An action does what its record says, or raises a named error; it decides nothing."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from rmqcluster.agent.journal import Journal
+from rmqcluster.agent.memory import Identity, Memory
+from rmqcluster.agent.ports import Boot, BrokerProcess, Clock, Commands, Event, Store, Volume
+from rmqcluster.agent.store_worker import StoreWorker
+from rmqcluster.core import actions as a
+from rmqcluster.core.model import Decision, Marker, Observation, Purpose, Stage
+from rmqcluster.errors import CommandFailed, RmqclusterError, StoreUnavailable
+
+STORE_ACTIONS = (
+    a.ClaimFounding,
+    a.AbandonClaim,
+    a.CommitFounding,
+    a.RestoreRecord,
+    a.TakeOwnership,
+    a.TakeLease,
+    a.ReleaseLease,
+    a.RemoveMember,
+    a.SetMaster,
+    a.OfferFounder,
+    a.Leave,
+)
+
+
+class LongActs(Protocol):
+    """Runs one long act at a time, off the loop."""
+
+    @property
+    def busy(self) -> str | None: ...
+
+    def run(self, name: str, act: Callable[[], None]) -> None: ...
+
+
+class Hands:
+    """Everything an action may touch."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        memory: Memory,
+        clock: Clock,
+        store: Store,
+        worker: StoreWorker,
+        volume: Volume,
+        broker: BrokerProcess,
+        commands: Commands,
+        long_acts: LongActs,
+        journal: Journal,
+    ) -> None:
+        self._identity, self._memory, self._clock, self._store = identity, memory, clock, store
+        self._worker, self._volume, self._broker = worker, volume, broker
+        self._commands, self._long_acts, self._journal = commands, long_acts, journal
+        self._executors: dict[type, Callable[[Any, Observation, Decision], None]] = {
+            a.WriteMarker: self._write_marker,
+            a.RaiseEpoch: lambda act, _o, _d: self._volume.raise_epoch(act.epoch),
+            a.StartBroker: self._start,
+            a.StopBroker: self._stop,
+            a.KillBroker: self._kill,
+            a.JoinByCommand: self._join_by_command,
+            a.Provision: self._provision,
+            a.Report: self._report,
+            a.ExitProcess: lambda _act, _o, _d: None,
+            **dict.fromkeys(STORE_ACTIONS, lambda act, _o, _d: self._worker.submit(act)),
+        }
+        worker.on_act = self._store_act_done
+
+    def carry_out(self, o: Observation, decision: Decision) -> a.ExitProcess | None:
+        """Do the actions in order. Returns the wish to exit, if there is one."""
+        leaving = None
+        for act in decision.actions:
+            self._executors[type(act)](act, o, decision)
+            leaving = act if isinstance(act, a.ExitProcess) else leaving
+        return leaving
+
+    def event(self, kind: str, text: str, rule: int = 0, epoch: int = 0) -> None:
+        """Say it in the log and write it into the history."""
+        self._journal.say(text, kind=kind, rule=rule, epoch=epoch)
+        self._worker.submit(Event(self._identity.me, kind, text, rule, epoch))
+
+    def _write_marker(self, act: a.WriteMarker, o: Observation, d: Decision) -> None:
+        old = o.disk.marker
+        marker = Marker(act.cluster_id, act.stage, act.epoch, self._identity.host)
+        if old is not None and old.cluster_id == act.cluster_id:
+            marker = replace(old, stage=act.stage, epoch=max(act.epoch, old.epoch), host=self._identity.host)
+        self._volume.write_marker(marker)
+        self._volume.raise_epoch(act.epoch)
+        self.event("member" if act.stage is Stage.MEMBER else str(act.stage), d.reason, d.rule, act.epoch)
+
+    def _start(self, act: a.StartBroker, o: Observation, d: Decision) -> None:
+        if act.fresh:
+            self._volume.empty()
+            self._memory.stood_alone = False
+        if act.purpose is not Purpose.DATA:
+            assert act.cluster_id is not None, "a founding or a join always has an id"
+            stage = Stage.FOUNDING if act.purpose is Purpose.FOUND else Stage.JOINING
+            self._volume.write_marker(Marker(act.cluster_id, stage, act.epoch, self._identity.host))
+        self._broker.start(Boot(act.purpose, act.cluster_id, act.target))
+        self.event("boot", d.reason, d.rule, act.epoch)
+
+    def _stop(self, act: a.StopBroker, o: Observation, d: Decision) -> None:
+        self._memory.stop_signalled = True
+        self._broker.terminate()
+        self.event("stop", act.reason, d.rule)
+
+    def _kill(self, act: a.KillBroker, o: Observation, d: Decision) -> None:
+        self._broker.kill()
+        self.event("kill", act.reason, d.rule)
+
+    def _report(self, act: a.Report, o: Observation, d: Decision) -> None:
+        if act.key.startswith("marked "):
+            self._memory.marked |= {act.key.removeprefix("marked ")}
+        self.event("report", act.text, d.rule)
+
+    def _join_by_command(self, act: a.JoinByCommand, o: Observation, d: Decision) -> None:
+        self._long("join", lambda: self._commands.join(act.target), d)
+
+    def _provision(self, act: a.Provision, o: Observation, d: Decision) -> None:
+        assert o.store is not None, "the monitor acts on a reading"
+        wanted_for = frozenset(o.store.members & o.store.heartbeats.keys())
+
+        def provision() -> None:
+            lease = self._store.read_lease()
+            if lease is None or (lease.instance, lease.epoch) != (self._identity.instance, act.epoch):
+                raise CommandFailed("provisioning was not begun: the lease is no longer mine", exit_status=None)
+            self._commands.provision(act.cluster_id)
+            self._memory.provisioned_for, self._memory.provision_failed_at = wanted_for, None
+
+        self._long("provision", provision, d, act.epoch)
+
+    def _long(self, name: str, act: Callable[[], None], d: Decision, epoch: int = 0) -> None:
+        if self._long_acts.busy is not None:
+            return
+
+        def guarded() -> None:
+            try:
+                act()
+            except (CommandFailed, StoreUnavailable, RmqclusterError) as error:
+                self._memory.provision_failed_at = self._clock.monotonic()
+                self.event("failed", f"{name}: {error}", d.rule, epoch)
+            else:
+                self.event(name, d.reason, d.rule, epoch)
+
+        self._long_acts.run(name, guarded)
+
+    def _store_act_done(self, act: a.StoreAction, done: bool) -> None:
+        said = {
+            a.ClaimFounding: "the founding claim is mine",
+            a.CommitFounding: "the cluster is committed",
+            a.TakeLease: "the monitor lease is mine",
+            a.TakeOwnership: "took over the name: its last owner is dead",
+            a.RestoreRecord: "the cluster record was rebuilt from the disks",
+        }
+        text = getattr(act, "reason", "") or said.get(type(act), "")
+        if isinstance(act, a.RemoveMember):
+            text = f"LOST {act.node}: {act.reason}"
+        if done and text:
+            self.event(type(act).__name__, text, epoch=getattr(act, "epoch", 0))

@@ -1,0 +1,166 @@
+"""Observe, decide, act: one tick of a supervisor. No thread, no select and no clock of its own.
+
+The same code runs in production, driven by `supervisor`, and in the simulation, driven by its scheduler.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from rmqcluster.agent.act import Hands, LongActs
+from rmqcluster.agent.journal import Journal
+from rmqcluster.agent.memory import Identity, Memory, observe
+from rmqcluster.agent.ports import Beat, BrokerProcess, Clock, Commands, Store, Volume
+from rmqcluster.agent.prober import Prober
+from rmqcluster.agent.published import Published
+from rmqcluster.agent.store_worker import StoreWorker
+from rmqcluster.core import evidence as e
+from rmqcluster.core.actions import ExitProcess
+from rmqcluster.core.engine import Rule, decide
+from rmqcluster.core.member_rules import MEMBER_RULES
+from rmqcluster.core.model import (
+    Announcement,
+    BrokerPhase,
+    Decision,
+    DiskKind,
+    Observation,
+    Policy,
+    Stage,
+)
+from rmqcluster.core.monitor_rules import MONITOR_RULES, cannot_act
+
+
+@dataclass(slots=True)
+class Parts:
+    """The adapters of one supervisor."""
+
+    store: Store
+    worker: StoreWorker
+    prober: Prober
+    volume: Volume
+    broker: BrokerProcess
+    commands: Commands
+    long_acts: LongActs
+    journal: Journal
+    clock: Clock
+
+
+class Agent:
+    """One member's mind. `tick` may be called as often as one likes; only changes are said and written."""
+
+    def __init__(self, identity: Identity, policy: Policy, parts: Parts) -> None:
+        self._identity, self._policy, self._parts = identity, policy, parts
+        self.memory = Memory(started_at=parts.clock.monotonic())
+        self._hands = Hands(
+            identity,
+            self.memory,
+            parts.clock,
+            parts.store,
+            parts.worker,
+            parts.volume,
+            parts.broker,
+            parts.commands,
+            parts.long_acts,
+            parts.journal,
+        )
+        self._said: dict[str, tuple[int, str]] = {}
+        self.published: Published | None = None
+        self.on_published: Callable[[Published], None] = lambda _published: None
+        self.member_rules: tuple[Rule, ...] = MEMBER_RULES
+        self.monitor_rules: tuple[Rule, ...] = MONITOR_RULES
+
+    def ask_stop(self) -> None:
+        """A stop was requested; asking twice changes nothing."""
+        if self.memory.stop_asked_at is None:
+            self.memory.stop_asked_at = self._parts.clock.monotonic()
+
+    def tick(self) -> ExitProcess | None:
+        """Observe once, decide by both tables, act. Returns the wish to end the process, if any."""
+        o = self._observe()
+        decision = decide(self.member_rules, o)
+        self._say_change("member", decision)
+        self._announce(o, decision)
+        leaving = self._hands.carry_out(o, decision)
+        monitor = None
+        if o.store is not None and e.stage(o) is Stage.MEMBER and leaving is None:
+            monitor = decide(self.monitor_rules, o)
+            self._say_change("monitor", monitor)
+            self._hands.carry_out(o, monitor)
+        self._remember_peers(o)
+        self._publish(o, decision, monitor)
+        return leaving
+
+    def _observe(self) -> Observation:
+        parts = self._parts
+        broker = parts.broker.state()
+        parts.prober.active = broker.phase is BrokerPhase.READY
+        return observe(
+            self._identity,
+            self._policy,
+            self.memory,
+            parts.clock.monotonic(),
+            parts.volume.read(),
+            broker,
+            parts.worker.reading(),
+            parts.prober.answers(broker.since),
+            parts.long_acts.busy,
+        )
+
+    def _announce(self, o: Observation, decision: Decision) -> None:
+        registered = e.registers(o)
+        self.memory.was_registered = registered
+        marker = o.disk.marker
+        listed = o.view.members if o.view is not None else frozenset(marker.members if marker else ())
+        announcement = Announcement(
+            node=o.me,
+            instance=o.instance,
+            disk=o.disk.kind,
+            broker=o.broker.phase,
+            cluster_id=o.disk.cluster_id,
+            host=o.host,
+            version=o.broker.version,
+            cookie=o.cookie,
+            mutual=e.is_mutual(o),
+            view=o.view,
+            listed=listed,
+            epoch_high=o.disk.epoch_high,
+            management=self._identity.management,
+            http=self._identity.http,
+            state=decision.state,
+            held=decision.held,
+            wanted=o.wanted_stamp,
+        )
+        founding = e.stage(o) is Stage.FOUNDING or o.disk.kind in (DiskKind.BLANK, DiskKind.UNCOMMITTED)
+        beat = Beat(announcement, registered, not cannot_act(o), founding and o.stop_asked_at is None)
+        if o.stop_asked_at is None:
+            self._parts.worker.announce(beat)
+        settled = registered and decision.rule >= 630 and o.store is not None and o.busy is None
+        complete = o.store is not None and len(o.store.members) >= o.policy.size
+        self._parts.worker.settled = (settled and complete) or decision.held is not None
+        self._parts.prober.settled = settled
+
+    def _remember_peers(self, o: Observation) -> None:
+        """Keep on disk whom my broker lists and where they answer, for the time when Redis is away."""
+        marker = o.disk.marker
+        if marker is not None and marker.stage is Stage.MEMBER and o.view is not None and o.store is not None:
+            known = dict(marker.peers) | {n: x.management for n, x in e.others(o).items() if x.management}
+            peers = tuple(sorted((n, known[n]) for n in o.view.members if n in known))
+            fresh = replace(marker, members=tuple(sorted(o.view.members)), peers=peers)
+            if fresh != marker and e.is_mutual(o) is True:
+                self._parts.volume.write_marker(fresh)
+        unheard = o.store is None or e.is_mutual(o) is not True
+        wanted = dict(marker.peers) if marker is not None and unheard else {}
+        self._parts.prober.want_peers({n: where for n, where in wanted.items() if n != o.me})
+
+    def _say_change(self, who: str, decision: Decision) -> None:
+        said = (decision.rule, decision.held or decision.state)
+        if self._said.get(who) != said:
+            self._said[who] = said
+            if who == "member" or decision.actions:
+                self._parts.journal.say(
+                    decision.held or decision.reason, kind=decision.state or who, rule=decision.rule
+                )
+
+    def _publish(self, o: Observation, decision: Decision, monitor: Decision | None) -> None:
+        registered = o.store is not None and o.me in o.store.members and o.me in o.store.heartbeats
+        self.published = Published(o.now, o, decision, monitor, e.is_mutual(o), registered)
+        self.on_published(self.published)

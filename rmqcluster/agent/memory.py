@@ -1,0 +1,126 @@
+"""What a supervisor remembers between ticks, and how an observation is put together from it.
+
+Nothing here survives the process; what must survive is on the volume (marker, epoch) or in Redis.
+"""
+
+from dataclasses import dataclass, field
+
+from rmqcluster.agent.prober import Answers
+from rmqcluster.agent.store_worker import Reading
+from rmqcluster.core import evidence as e
+from rmqcluster.core.model import BrokerPhase, BrokerState, Disk, Observation, Policy, Stage, StoreView
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this supervisor is; fixed for the life of the process."""
+
+    me: str
+    instance: str
+    host: str | None = None
+    cookie: str | None = None  # fingerprint
+    management: str | None = None
+    http: str | None = None
+    predecessor: str | None = None
+    wanted_stamp: str | None = None
+
+
+@dataclass(slots=True)
+class Memory:
+    """Facts that only this process has seen."""
+
+    started_at: float
+    stop_asked_at: float | None = None
+    stop_signalled: bool = False
+    seen_cluster_id: str | None = None
+    owner_key: tuple[str, int] | None = None
+    owner_moved_at: float = 0.0
+    owner_moves: int = 0
+    was_registered: bool = False
+    stood_alone: bool = False
+    lease_since: float | None = None
+    marked: frozenset[str] = frozenset()
+    provisioned_for: frozenset[str] = frozenset()
+    provision_failed_at: float | None = None
+    reported: set[str] = field(default_factory=set)
+
+    def learn(self, identity: Identity, now: float, view: StoreView) -> None:
+        """Take from a reading what must be remembered beyond it."""
+        if view.record is not None:
+            self.seen_cluster_id = view.record.cluster_id
+        for node, announced in sorted(view.announcements.items()):
+            if node != identity.me and announced.has_identity and announced.cluster_id:
+                self.seen_cluster_id = announced.cluster_id
+        owner = view.owner
+        key = (owner.instance, owner.sequence) if owner and owner.instance != identity.instance else None
+        if key != self.owner_key:
+            same_owner = key is not None and self.owner_key is not None and key[0] == self.owner_key[0]
+            self.owner_moves = self.owner_moves + 1 if same_owner else 0
+            self.owner_key, self.owner_moved_at = key, now
+        mine = view.lease is not None and view.lease.instance == identity.instance
+        self.lease_since = (self.lease_since or now) if mine else None
+        self.marked = frozenset(n for n in self.marked if n not in view.heartbeats)
+
+
+def observe(
+    identity: Identity,
+    policy: Policy,
+    memory: Memory,
+    now: float,
+    disk: Disk,
+    broker: BrokerState,
+    reading: Reading,
+    answers: Answers,
+    busy: str | None,
+) -> Observation:
+    """One immutable picture of everything, at one moment."""
+    if reading.view is not None:
+        memory.learn(identity, now, reading.view)
+    facts = answers.facts if broker.phase is BrokerPhase.READY else None
+    o = Observation(
+        now=now,
+        policy=policy,
+        me=identity.me,
+        instance=identity.instance,
+        started_at=memory.started_at,
+        disk=disk,
+        broker=BrokerState(
+            phase=broker.phase,
+            since=broker.since,
+            purpose=broker.purpose,
+            target=broker.target,
+            cluster_id=broker.cluster_id,
+            exits=broker.exits,
+            version=broker.version,
+            stamp=facts.stamp if facts else None,
+            broker_cluster_id=facts.broker_cluster_id if facts else None,
+        ),
+        store=reading.view,
+        store_since=reading.since,
+        steady_since=reading.steady_since,
+        store_trouble=reading.trouble,
+        view=facts.view if facts else None,
+        peer_views=answers.peers,
+        host=identity.host,
+        cookie=identity.cookie,
+        seen_cluster_id=memory.seen_cluster_id,
+        claim_safe_until=reading.claim_safe_until,
+        owner_moved_at=memory.owner_moved_at,
+        owner_moves=memory.owner_moves,
+        stop_asked_at=memory.stop_asked_at,
+        stop_signalled=memory.stop_signalled,
+        busy=busy,
+        wanted_stamp=identity.wanted_stamp,
+        provision_failed_at=memory.provision_failed_at,
+        predecessor=identity.predecessor,
+        was_registered=memory.was_registered,
+        stood_alone=memory.stood_alone,
+        lease_since=memory.lease_since,
+        provisioned_for=memory.provisioned_for,
+        marked=memory.marked,
+    )
+    if e.stage(o) is Stage.JOINING and e.stands_alone(o):
+        memory.stood_alone = True
+    elif e.stage(o) is Stage.MEMBER:
+        memory.stood_alone = False
+    return o
