@@ -1,0 +1,52 @@
+# The only entry to the project. Every target says in its `##` comment what it does.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+RMQCLUSTER := $(PYTHON) -m rmqcluster
+NODES ?= 3
+SEEDS ?= 1000
+TESTS ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-status demo-kill demo-start demo-down status health test lint bench sim
+
+help: ## show this list
+	@printf 'usage: make TARGET\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: Debian packages (as root), .venv, development tools
+	@scripts/setup.sh
+
+demo: setup ## form a real cluster on this machine, no Docker (NODES=1|3|5)
+	@$(RMQCLUSTER) demo up --nodes '$(NODES)'
+
+demo-status: setup ## show the demo's members, master and verdict
+	@$(RMQCLUSTER) demo status
+
+demo-kill: setup ## SIGKILL one member's supervisor and broker (NODE=2)
+	@$(RMQCLUSTER) demo kill '$(NODE)'
+
+demo-start: setup ## start a killed member again and wait until it is back (NODE=2)
+	@$(RMQCLUSTER) demo start '$(NODE)'
+
+demo-down: setup ## stop the demo and remove its data
+	@$(RMQCLUSTER) demo down
+
+status: setup ## verdict, members, NEXT and DO (of the demo)
+	@$(RMQCLUSTER) --demo status
+
+health: setup ## health report (of the demo)
+	@$(RMQCLUSTER) --demo health
+
+test: setup ## run all tests, those with real brokers last (TESTS=tests/core for some)
+	@$(PYTHON) -m pytest $(TESTS)
+
+lint: setup ## ruff check, ruff format --check, mypy
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+bench: setup ## measure on this machine and write docs/benchmarks.md
+	@$(PYTHON) -m bench
+
+sim: setup ## run seeded fault schedules in virtual time (SEEDS=1000)
+	@$(PYTHON) -m tests.sim --seeds '$(SEEDS)'

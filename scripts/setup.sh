@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# Makes a Debian machine ready for the demo and the tests, and does nothing when it already is.
+#   setup.sh            Debian packages (as root), .venv, this package with its development tools
+#   setup.sh packages   the Debian packages only
+# Services of the packages are never started, and services that run are never stopped.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly SERVICES=(rabbitmq-server redis-server)
+readonly STAMP=.venv/.rmqcluster-stamp
+readonly LOCK_WAIT_SECONDS=300
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "$1"; exit "${2:-1}"; }
+
+has_brokers() { [[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]] || command -v rabbitmq-server >/dev/null; }
+has_redis() { command -v redis-server >/dev/null || [[ -x /usr/bin/redis-server ]]; }
+
+is_python() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+makes_venv() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
+
+# The system's interpreter comes first: the supervisor steps down to the broker's user, which cannot read an
+# interpreter below root's home.
+find_python() {
+  local python
+  for python in /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11; do
+    command -v "$python" >/dev/null && is_python "$python" && "$@" "$python" && return 0
+  done
+  return 1
+}
+print_python() { printf '%s\n' "$1"; }
+print_python_with_venv() { makes_venv "$1" && printf '%s\n' "$1"; }
+
+wanted_packages() {
+  has_brokers || echo rabbitmq-server
+  has_redis || echo redis-server
+  venv_works || find_python print_python_with_venv >/dev/null || echo python3-venv
+}
+
+venv_works() {
+  [[ -x .venv/bin/python ]] &&
+    .venv/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11) or sys.prefix == sys.base_prefix)' \
+      2>/dev/null
+}
+
+# apt-get waits for dpkg's lock by itself, but not for the lock of the package lists.
+update_lists() {
+  local tries=3 deadline=$((SECONDS + LOCK_WAIT_SECONDS)) output
+  while ! output=$(apt-get -q update 2>&1); do
+    if [[ $output == *"Could not get lock"* ]]; then
+      ((SECONDS < deadline)) || { say "another package manager held its lock for ${LOCK_WAIT_SECONDS} s"; return 1; }
+    else
+      ((--tries > 0)) || { printf '%s\n' "$output" >&2; return 1; }
+    fi
+    sleep 3
+  done
+}
+
+readonly POLICY=/usr/sbin/policy-rc.d POLICY_SAVED=/usr/sbin/policy-rc.d.before-rmqcluster
+readonly POLICY_MARK='# rmqcluster setup: no service starts or stops while packages are installed'
+
+restore_policy() {
+  if [[ -e $POLICY ]] && grep -qF "$POLICY_MARK" "$POLICY"; then rm -f "$POLICY"; fi
+  if [[ -e $POLICY_SAVED || -L $POLICY_SAVED ]]; then mv -f "$POLICY_SAVED" "$POLICY"; fi
+}
+
+forbid_services() {
+  restore_policy # a run that was killed may have left its own
+  trap restore_policy EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  if [[ -e $POLICY || -L $POLICY ]]; then mv -f "$POLICY" "$POLICY_SAVED"; fi
+  printf '#!/bin/sh\n%s\nexit 101\n' "$POLICY_MARK" >"$POLICY"
+  chmod 755 "$POLICY"
+}
+
+# A reboot must not start what only the demo and the tests use.
+disable_new_services() {
+  command -v systemctl >/dev/null || return 0
+  local service
+  for service in "${SERVICES[@]}"; do
+    case " $* " in *" $service "*) systemctl --quiet disable "$service" 2>/dev/null || say "could not disable $service" ;; esac
+  done
+}
+
+install_packages() {
+  local -a wanted
+  mapfile -t wanted < <(wanted_packages)
+  ((${#wanted[@]})) || return 0
+  command -v apt-get >/dev/null || die "missing: ${wanted[*]}. This is no Debian system; install them, then run again."
+  ((EUID == 0)) || die "missing Debian packages: ${wanted[*]}. Type:  sudo $PWD/scripts/setup.sh packages"
+  (
+    flock -w "$LOCK_WAIT_SECONDS" 9 || die "another set-up is running for ${LOCK_WAIT_SECONDS} s"
+    say "installing ${wanted[*]} (their services stay off)"
+    forbid_services
+    export DEBIAN_FRONTEND=noninteractive
+    update_lists || say "the package lists could not be refreshed; going on with those that are there"
+    apt-get -q -y -o "DPkg::Lock::Timeout=$LOCK_WAIT_SECONDS" install --no-install-recommends "${wanted[@]}" \
+      </dev/null >&2 || die "apt-get could not install ${wanted[*]}; its words are above"
+    disable_new_services "${wanted[@]}"
+  ) 9>/run/lock/rmqcluster-setup.lock
+}
+
+make_venv() {
+  venv_works && return 0
+  local python
+  python=$(find_python print_python_with_venv) || python=$(find_python print_python) ||
+    die "no Python 3.11 or newer found. Type:  apt-get install python3 python3-venv"
+  if [[ -e .venv || -L .venv ]]; then
+    say ".venv does not work; making it anew"
+    rm -rf .venv
+  fi
+  say "making .venv with $("$python" --version)"
+  "$python" -m venv .venv || die "$python -m venv failed. Type:  apt-get install python3-venv"
+}
+
+wanted_stamp() { { cat pyproject.toml requirements/dev.txt && printf '%s' "$PWD"; } | sha256sum; }
+
+pip_install() {
+  local tries=3
+  until .venv/bin/python -m pip --disable-pip-version-check install -q --retries 5 --timeout 60 "$@" >&2; do
+    ((--tries > 0)) || die "pip could not install $*; its words are above"
+    sleep 3
+  done
+}
+
+install_project() {
+  local stamp
+  stamp=$(wanted_stamp)
+  [[ -f $STAMP && $(<"$STAMP") == "$stamp" ]] && return 0
+  say "installing the project into .venv"
+  rm -f "$STAMP"
+  pip_install --require-hashes -r requirements/dev.txt
+  pip_install --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+  printf '%s\n' "$stamp" >"$STAMP"
+}
+
+case "${1:-all}" in
+  packages) install_packages ;;
+  all)
+    install_packages
+    make_venv
+    install_project
+    ;;
+  *) die "usage: setup.sh [packages]" 64 ;;
+esac
