@@ -63,14 +63,14 @@ class MemoryState:
     roll_call_at: float | None = None
     paused: str | None = None
     events: list[Event] = field(default_factory=list)
-    random: random.Random = field(init=False)
+    draw: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
-        self.random = random.Random(self.seed)
+        self.draw = random.Random(self.seed)
 
     def flush(self) -> None:
         """Forget everything, as FLUSHALL does."""
-        self.__init__(self.clock, seed=self.random.randrange(2**32), available=self.available)  # type: ignore[misc]
+        self.__init__(self.clock, seed=self.draw.randrange(2**32), available=self.available)  # type: ignore[misc]
 
     def live_claim(self) -> Claim | None:
         return self.claim.value if self.claim and self.claim.until > self.clock() else None
@@ -240,7 +240,7 @@ class MemoryStore:
             return False
         if sum(a.disk in DISPOSABLE for a in announced.values()) < self.policy.majority:
             return False
-        draw = random.Random(action.cluster_id_seed) if action.cluster_id_seed else s.random
+        draw = random.Random(action.cluster_id_seed) if action.cluster_id_seed else s.draw
         claim = Claim(f"{draw.getrandbits(128):032x}", self.node, self.instance, s.next_epoch(0))
         s.claim = Mortal(claim, s.clock() + self.policy.ttl_seconds)
         return True
