@@ -22,6 +22,7 @@ from rmqcluster.core.model import (
     BrokerPhase,
     Decision,
     DiskKind,
+    Exit,
     Observation,
     Policy,
     Stage,
@@ -72,6 +73,14 @@ class Agent:
         """A stop was requested; asking twice changes nothing."""
         if self.memory.stop_asked_at is None:
             self.memory.stop_asked_at = self._parts.clock.monotonic()
+
+    def broker_exits(self) -> tuple[Exit, ...]:
+        """The unexpected ends of my broker that still count."""
+        return self._parts.broker.state().exits
+
+    def event(self, kind: str, text: str) -> None:
+        """Write something that happened outside of a decision into log and history."""
+        self._hands.event(kind, text)
 
     def tick(self) -> ExitProcess | None:
         """Observe once, decide by both tables, act. Returns the wish to end the process, if any."""

@@ -38,6 +38,7 @@ class StoreWorker:
     def __init__(self, store: Store, policy: Policy, clock: Clock, instance: str) -> None:
         self._store, self._policy, self._clock, self._instance = store, policy, clock, instance
         self._lock = threading.Lock()
+        self._idle = threading.Event()
         self._acts: deque[StoreAction | Event] = deque(maxlen=QUEUE_LIMIT)
         self._beat: Beat | None = None
         self._written: Beat | None = None
@@ -55,7 +56,15 @@ class StoreWorker:
             if act in self._acts:
                 return
             self._acts.append(act)
+            self._idle.clear()
         self.wake()
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until every queued act was tried, at most so long."""
+        with self._lock:
+            if not self._acts:
+                return True
+        return self._idle.wait(seconds)
 
     def announce(self, beat: Beat) -> None:
         """What to say from now on; a change is written at once, otherwise with the next heartbeat."""
@@ -91,6 +100,8 @@ class StoreWorker:
         while True:
             with self._lock:
                 act = self._acts[0] if self._acts else None
+                if act is None:
+                    self._idle.set()
             if act is None:
                 return
             if isinstance(act, Event):
