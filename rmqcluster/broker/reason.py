@@ -73,7 +73,7 @@ def _with_port_name(sentence: str, ports: Mapping[int, str]) -> str:
 def _startup_error(messages: Sequence[str]) -> str:
     """The words after "BOOT FAILED", joined up to the empty line that ends them."""
     for start, message in enumerate(messages):
-        if message.startswith("Error during startup:") or message.startswith("ERROR: "):
+        if message.startswith(("Error during startup:", "ERROR: ")):
             block: list[str] = []
             for following in messages[start : start + 12]:
                 if not following.strip() or following.startswith("BOOT FAILED"):
@@ -138,7 +138,7 @@ _RULES: tuple[Rule, ...] = (
     (
         re.compile(r"no_reg_reply_from_epmd|register/listen error: (\S+)"),
         False,
-        lambda match: "epmd does not register this node: is something else on its port (ERL_EPMD_PORT)?",
+        _say("epmd does not register this node: is something else on its port (ERL_EPMD_PORT)?"),
     ),
     (
         re.compile(r'inconsistent_cluster,\s*"([^"]+)"'),

@@ -1,0 +1,139 @@
+"""What brokers say over their management API: membership, alarms, our record in them, queues' replicas.
+
+Reads ask for `disable_stats`: with statistics the answer waits for every member, and one paused peer (SIGSTOP,
+a hanging disk) makes it take 20 s or more; without, 5 s on the first question and nothing on the next ones
+(measured on 3.10.8). Hence the deadline of a view is above those 5 s; all others are 2 s.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from rmqcluster.agent.ports import BrokerFacts
+from rmqcluster.broker.account import MONITOR_USER, monitor_password
+from rmqcluster.broker.http import get_json
+from rmqcluster.config.settings import Settings
+from rmqcluster.core.model import View
+from rmqcluster.errors import BrokerRefused, BrokerUnavailable
+
+PARAMETER = "rmqcluster"  # our global parameter: {"cluster_id", "stamp"}
+VIEW_SECONDS = 6.0
+READ_SECONDS = 2.0
+_FALLBACK_PAUSE_SECONDS = 5.0  # the fallback starts a process
+_NAME_CHARACTERS_MAX = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A quorum queue and the members that hold a replica of it."""
+
+    vhost: str
+    name: str
+    members: frozenset[str]
+    initial_size: int | None  # x-quorum-initial-group-size: somebody's deliberate choice
+
+
+class ManagementApi:
+    """Port `BrokerApi`. `fallback` reads the same facts without an account, by a command (an adopted cluster)."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        fallback: Callable[[], BrokerFacts] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._own = f"127.0.0.1:{settings.management_port}"
+        self._password = monitor_password(settings.cookie)
+        self._fallback = fallback
+        self._monotonic = monotonic
+        self._fallen_back: tuple[float, BrokerFacts] | None = None
+
+    def facts(self) -> BrokerFacts:
+        """One reading of this member's own broker: at most three questions, no process."""
+        try:
+            view = self._view(self._own)
+            parameters = self._global_parameters()
+        except BrokerRefused:
+            if self._fallback is None:
+                raise
+            return self._without_account(self._fallback)
+        ours = parameters.get(PARAMETER)
+        stamp = ours.get("stamp", "") if isinstance(ours, Mapping) else ""
+        own_id = ours.get("cluster_id") if isinstance(ours, Mapping) else None
+        broker_id = parameters.get("internal_cluster_id")
+        return BrokerFacts(
+            view=view,
+            stamp=stamp if isinstance(stamp, str) else "",
+            broker_cluster_id=broker_id if isinstance(broker_id, str) else None,
+            extra={"cluster_id": own_id} if isinstance(own_id, str) else {},
+        )
+
+    def peer_view(self, address: str) -> View:
+        """Whom another member's broker lists; `address` is "host:port" of its management API."""
+        return self._view(address)
+
+    def quorum_queues(self) -> tuple[Queue, ...]:
+        """All quorum queues that the monitor account can see."""
+        rows = self._get(self._own, "/api/queues?disable_stats=true&enable_queue_totals=true", VIEW_SECONDS)
+        if not isinstance(rows, list):
+            raise BrokerUnavailable("the broker's list of queues is not a list")
+        return tuple(parse_queue(row) for row in rows if isinstance(row, dict) and row.get("type") == "quorum")
+
+    def _view(self, address: str) -> View:
+        nodes = self._get(address, "/api/nodes?disable_stats=true&columns=name,running", VIEW_SECONDS)
+        alarms = self._get(address, "/api/health/checks/alarms", READ_SECONDS, also_accept=503)
+        return parse_view(nodes, alarms)
+
+    def _global_parameters(self) -> dict[str, object]:
+        rows = self._get(self._own, "/api/global-parameters", READ_SECONDS)
+        if not isinstance(rows, list):
+            raise BrokerUnavailable("the broker's list of global parameters is not a list")
+        return {str(row.get("name")): row.get("value") for row in rows if isinstance(row, dict)}
+
+    def _get(self, address: str, path: str, seconds: float, also_accept: int = 200) -> object:
+        return get_json(address, path, MONITOR_USER, self._password, deadline_seconds=seconds, also_accept=also_accept)
+
+    def _without_account(self, fallback: Callable[[], BrokerFacts]) -> BrokerFacts:
+        now = self._monotonic()
+        if self._fallen_back is None or now - self._fallen_back[0] >= _FALLBACK_PAUSE_SECONDS:
+            self._fallen_back = (now, fallback())
+        return self._fallen_back[1]
+
+
+def parse_view(nodes: object, alarms: object) -> View:
+    """Raises BrokerUnavailable when the answer has another shape than RabbitMQ's."""
+    if not isinstance(nodes, list) or not nodes:
+        raise BrokerUnavailable("the broker's list of nodes is empty or not a list")
+    members: set[str] = set()
+    running: set[str] = set()
+    for row in nodes:
+        name = row.get("name") if isinstance(row, dict) else None
+        if not isinstance(name, str) or "@" not in name or len(name) > _NAME_CHARACTERS_MAX:
+            raise BrokerUnavailable("the broker's list of nodes holds something that is not a node")
+        members.add(name)
+        if row.get("running") is True:
+            running.add(name)
+    return View(members=frozenset(members), running=frozenset(running), alarms=_alarms(alarms))
+
+
+def parse_queue(row: Mapping[str, object]) -> Queue:
+    """Raises BrokerUnavailable when it is not a queue."""
+    name, vhost, members = row.get("name"), row.get("vhost"), row.get("members")
+    if not isinstance(name, str) or not isinstance(vhost, str) or not isinstance(members, list):
+        raise BrokerUnavailable("the broker's list of queues holds something that is not a queue")
+    arguments = row.get("arguments")
+    size = arguments.get("x-quorum-initial-group-size") if isinstance(arguments, Mapping) else None
+    return Queue(vhost, name, frozenset(map(str, members)), size if isinstance(size, int) else None)
+
+
+def _alarms(answer: object) -> tuple[str, ...]:
+    rows = answer.get("alarms") if isinstance(answer, Mapping) else None
+    if not isinstance(rows, list):
+        return ()
+    words = (
+        f"{str(row.get('resource', '')).removesuffix(' space')} {row.get('node', '')}"[:_NAME_CHARACTERS_MAX]
+        for row in rows
+        if isinstance(row, Mapping)
+    )
+    return tuple(sorted(set(words)))

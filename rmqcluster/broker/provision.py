@@ -1,0 +1,206 @@
+"""Accounts, permissions and topology, brought into the committed cluster once per change.
+
+What was provisioned is told by a stamp in the cluster itself (the global parameter `rmqcluster`): a hash under
+the cookie over accounts, passwords and definitions. It is written last, so a run that was cut short is done
+again; every step can be repeated.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from rmqcluster.broker.account import (
+    HASHING_ALGORITHM,
+    MONITOR_TAGS,
+    MONITOR_USER,
+    keyed_hash,
+    monitor_password,
+    password_hash,
+)
+from rmqcluster.broker.definitions import Definitions
+from rmqcluster.broker.management import PARAMETER, Queue
+from rmqcluster.config.settings import Account, Secret, Settings
+from rmqcluster.core.model import View
+from rmqcluster.errors import BrokerUnavailable, CommandFailed
+
+REPLICAS = 3
+SETTLE_SECONDS = 30.0  # an import of 3.10 goes on after its command has ended
+_LOOK_SECONDS = 0.25
+_DEFAULT_VHOST = "/fog"
+_NOTHING = "^$"
+_EVERYTHING = ".*"
+_WORKER_WRITES = r"^(results|metrics)\.topic$"
+_WORKER_READS = r"^tasks\."
+
+
+class Acts(Protocol):
+    """The commands that provisioning needs (`Ctl`)."""
+
+    def facts(self) -> dict[str, object]: ...
+
+    def import_definitions(self, definitions: bytes) -> None: ...
+
+    def delete_user(self, name: str) -> None: ...
+
+    def set_global_parameter(self, name: str, value: Mapping[str, str]) -> None: ...
+
+    def grow(self, node: str, vhost: str, queues: frozenset[str]) -> None: ...
+
+    def join(self, target: str) -> None: ...
+
+
+class Reads(Protocol):
+    """The questions that provisioning needs (`ManagementApi`)."""
+
+    def peer_view(self, address: str) -> View: ...
+
+    def quorum_queues(self) -> tuple[Queue, ...]: ...
+
+
+def wanted_stamp(settings: Settings, definitions: Definitions | None) -> str:
+    """Hash of what should be provisioned. It changes with any password, and tells nothing to who reads it."""
+    accounts = [
+        [account.name, account.worker, keyed_hash(settings.cookie, "account password", account.password.value.encode())]
+        for account in settings.accounts
+    ]
+    content = {"format": 1, "accounts": accounts, "definitions": definitions, "size": settings.policy.size}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    return keyed_hash(settings.cookie, "provisioning stamp", hashlib.sha256(canonical).digest())[:32]
+
+
+def document(settings: Settings, definitions: Definitions | None) -> dict[str, object]:
+    """What is imported: the definitions file with our accounts and their permissions in it, passwords hashed."""
+    given: Definitions = definitions or {}
+    vhosts = [str(row["name"]) for row in given.get("vhosts", [])] or [_DEFAULT_VHOST]
+    ours = {MONITOR_USER, "guest", *(account.name for account in settings.accounts)}
+    users = [row for row in given.get("users", []) if row.get("name") not in ours]
+    permissions = [row for row in given.get("permissions", []) if row.get("user") not in ours]
+    users += [_user(MONITOR_USER, monitor_password(settings.cookie), MONITOR_TAGS)]
+    users += [
+        _user(one.name, one.password, ("worker" if one.worker else "administrator",)) for one in settings.accounts
+    ]
+    for vhost in vhosts:
+        permissions.append(_permission(MONITOR_USER, vhost, (_NOTHING, _NOTHING, _NOTHING)))
+        permissions += [_permission(account.name, vhost, _patterns(account)) for account in settings.accounts]
+    filled: dict[str, object] = {name: rows for name, rows in given.items() if name != "global_parameters"}
+    filled["global_parameters"] = [row for row in given.get("global_parameters", []) if row.get("name") != PARAMETER]
+    filled |= {"vhosts": given.get("vhosts") or [{"name": _DEFAULT_VHOST}], "users": users, "permissions": permissions}
+    return filled
+
+
+def missing_replicas(queues: Iterable[Queue], running: frozenset[str]) -> dict[str, dict[str, frozenset[str]]]:
+    """Running node -> virtual host -> queues that need a replica there.
+
+    A queue with a deliberate initial size keeps it; any other is due three, as far as members run.
+    """
+    due: dict[str, dict[str, set[str]]] = {}
+    for queue in queues:
+        if queue.initial_size is not None:
+            continue
+        lacking = min(REPLICAS, len(running)) - len(queue.members)
+        for node in sorted(running - queue.members)[: max(0, lacking)]:
+            due.setdefault(node, {}).setdefault(queue.vhost, set()).add(queue.name)
+    return {node: {vhost: frozenset(names) for vhost, names in by.items()} for node, by in sorted(due.items())}
+
+
+class Provisioner:
+    """The part `provision` of port `Commands`; slow, for a worker thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        definitions: Definitions | None,
+        acts: Acts,
+        reads: Reads,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._definitions = definitions
+        self._acts = acts
+        self._reads = reads
+        self._own = f"127.0.0.1:{settings.management_port}"
+        self._sleep = sleep
+        self._monotonic = monotonic
+
+    def join(self, target: str) -> None:
+        """The part `join` of port `Commands`."""
+        self._acts.join(target)
+
+    def provision(self, cluster_id: str) -> None:
+        """Bring accounts, permissions and topology in unless the stamp says they are, then grow replicas.
+
+        Raises CommandFailed; run it again then.
+        """
+        stamp = wanted_stamp(self._settings, self._definitions)
+        before = self._acts.facts()
+        if before.get("ours") != {"cluster_id": cluster_id, "stamp": stamp}:
+            content = json.dumps(document(self._settings, self._definitions)).encode()
+            self._acts.import_definitions(content)
+            users = before.get("users")
+            if isinstance(users, list) and "guest" in users:
+                self._acts.delete_user("guest")
+            self._await_topology()
+            self._acts.set_global_parameter(PARAMETER, {"cluster_id": cluster_id, "stamp": stamp})
+        self.grow()
+
+    def replicas_missing(self) -> int:
+        """How many replicas are due on running members; two HTTP questions, no process."""
+        return sum(len(names) for by in self._due().values() for names in by.values())
+
+    def grow(self) -> None:
+        """Bring queues to their target, one member after the other; raises CommandFailed when some stay short."""
+        for node, by_vhost in self._due().items():
+            for vhost, names in by_vhost.items():
+                self._acts.grow(node, vhost, names)
+        left = self.replicas_missing()
+        if left:
+            raise CommandFailed(f"{left} replicas of quorum queues could not be added yet", exit_status=None)
+
+    def _due(self) -> dict[str, dict[str, frozenset[str]]]:
+        running = self._reads.peer_view(self._own).running
+        return missing_replicas(self._reads.quorum_queues(), running)
+
+    def _await_topology(self) -> None:
+        """Until every quorum queue of the file is there: the import may go on behind the command's back."""
+        wanted = {
+            (str(row["vhost"]), str(row["name"]))
+            for row in (self._definitions or {}).get("queues", [])
+            if isinstance(arguments := row.get("arguments"), dict) and arguments.get("x-queue-type") == "quorum"
+        }
+        deadline = self._monotonic() + SETTLE_SECONDS
+        while True:
+            try:
+                lacking = wanted - {(queue.vhost, queue.name) for queue in self._reads.quorum_queues()}
+                trouble = f"{len(lacking)} queues are not there, {sorted(lacking)[0][1]} among them" if lacking else ""
+            except BrokerUnavailable as error:
+                trouble = str(error)
+            if not trouble:
+                return
+            if self._monotonic() >= deadline:
+                raise CommandFailed(f"the import of definitions has not finished: {trouble}", exit_status=None)
+            self._sleep(_LOOK_SECONDS)
+
+
+def _user(name: str, password: Secret, tags: tuple[str, ...]) -> dict[str, object]:
+    return {
+        "name": name,
+        "password_hash": password_hash(password),
+        "hashing_algorithm": HASHING_ALGORITHM,
+        "tags": list(tags),
+        "limits": {},
+    }
+
+
+def _permission(user: str, vhost: str, patterns: tuple[str, str, str]) -> dict[str, object]:
+    configure, write, read = patterns
+    return {"user": user, "vhost": vhost, "configure": configure, "write": write, "read": read}
+
+
+def _patterns(account: Account) -> tuple[str, str, str]:
+    if account.worker:
+        return _NOTHING, _WORKER_WRITES, _WORKER_READS
+    return _EVERYTHING, _EVERYTHING, _EVERYTHING
