@@ -3,6 +3,7 @@
 Order matters: configuration, root given up, data directory locked, files written; only then the network.
 """
 
+import encodings.idna  # noqa: F401 - loaded late by name resolution, when root's directories may be closed
 import os
 import socket
 import time
@@ -12,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 from typing import Any
-
-import encodings.idna  # noqa: F401 - loaded late by name resolution, when root's directories may be closed
 
 from rmqcluster.agent.agent import Agent, Parts
 from rmqcluster.agent.journal import Journal
