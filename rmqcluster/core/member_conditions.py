@@ -1,0 +1,212 @@
+"""The named conditions of the member rules: one question about an observation each."""
+
+from rmqcluster.core import evidence as e
+from rmqcluster.core.model import BrokerPhase, DiskKind, JoinMode, Observation, Purpose, Stage
+
+
+def stop_asked(o: Observation) -> bool:
+    return o.stop_asked_at is not None
+
+
+def broker_down(o: Observation) -> bool:
+    return o.broker.phase is BrokerPhase.DOWN
+
+
+def broker_starting(o: Observation) -> bool:
+    return o.broker.phase is BrokerPhase.STARTING
+
+
+def broker_ready(o: Observation) -> bool:
+    return o.broker.phase is BrokerPhase.READY
+
+
+def broker_stopping(o: Observation) -> bool:
+    return o.broker.phase is BrokerPhase.STOPPING
+
+
+def stop_not_signalled(o: Observation) -> bool:
+    return not o.stop_signalled
+
+
+def stop_budget_spent(o: Observation) -> bool:
+    return o.stop_asked_at is not None and e.waited(o, o.stop_asked_at, o.policy.stop_seconds - 1.0)
+
+
+def still_labelled(o: Observation) -> bool:
+    return o.store is not None and (o.me in o.store.members or o.store.master == o.me)
+
+
+def was_a_member(o: Observation) -> bool:
+    return o.disk.kind in (DiskKind.DATA, DiskKind.UNMARKED)
+
+
+def name_taken(o: Observation) -> bool:
+    owner = o.store.owner if o.store else None
+    return owner is not None and owner.instance != o.instance
+
+
+def owner_proven_dead(o: Observation) -> bool:
+    owner = o.store.owner if o.store else None
+    still = e.waited(o, o.owner_moved_at, 2 * o.policy.heartbeat_seconds)
+    return owner is not None and (owner.instance == o.predecessor or still)
+
+
+def owner_beats(o: Observation) -> bool:
+    return o.owner_moves >= 2
+
+
+def data_lost(o: Observation) -> bool:
+    return o.disk.kind is DiskKind.AMNESIC
+
+
+def blank_under_known_name(o: Observation) -> bool:
+    return o.disk.kind is DiskKind.BLANK and o.disk.marker is None and bool(e.listed_by(o))
+
+
+def has_member_data(o: Observation) -> bool:
+    return o.disk.kind is DiskKind.DATA
+
+
+def foreign(o: Observation) -> bool:
+    outranking = e.majority_cluster_id(o)
+    return outranking is not None and outranking != o.disk.cluster_id
+
+
+def forgotten(o: Observation) -> bool:
+    return bool(e.unlisted_by(o))
+
+
+def broken_configuration(o: Observation) -> bool:
+    return bool(o.broker.exits) and o.broker.exits[-1].configuration
+
+
+def backing_off(o: Observation) -> bool:
+    return bool(o.broker.exits) and not e.waited(o, o.broker.exits[-1].at, e.restart_delay_seconds(o))
+
+
+def unmarked(o: Observation) -> bool:
+    return o.disk.kind is DiskKind.UNMARKED
+
+
+def founding_was_committed(o: Observation) -> bool:
+    return o.disk.kind is DiskKind.UNCOMMITTED and e.stage(o) is Stage.FOUNDING and e.is_committed(o)
+
+
+def join_may_have_succeeded(o: Observation) -> bool:
+    uncommitted = o.disk.kind is DiskKind.UNCOMMITTED and e.stage(o) is Stage.JOINING
+    return uncommitted and e.is_committed(o) and bool(e.listed_by(o)) and not o.stood_alone
+
+
+def store_silent(o: Observation) -> bool:
+    return o.store is None
+
+
+def redis_wait_over(o: Observation) -> bool:
+    return e.waited(o, max(o.started_at, o.store_since), o.policy.redis_wait_seconds)
+
+
+def cookie_differs(o: Observation) -> bool:
+    target = e.join_target(o)
+    return target is not None and None not in (target.cookie, o.cookie) and target.cookie != o.cookie
+
+
+def version_differs(o: Observation) -> bool:
+    target = e.join_target(o)
+    theirs, mine = e.series(target.version if target else None), e.series(o.broker.version)
+    return theirs is not None and mine is not None and theirs != mine
+
+
+def target_known(o: Observation) -> bool:
+    return e.join_target(o) is not None
+
+
+def cluster_exists(o: Observation) -> bool:
+    return e.committed_id(o) is not None or bool(e.identities(o))
+
+
+def master_wait_over(o: Observation) -> bool:
+    return e.waited(o, max(o.started_at, o.store_since), o.policy.master_wait_seconds)
+
+
+def only_blanks_remember(o: Observation) -> bool:
+    return not e.identities(o) and len(e.blank_announcements(o)) >= o.policy.majority
+
+
+def claim_is_mine(o: Observation) -> bool:
+    return e.claim_is_mine(o)
+
+
+def founding_open(o: Observation) -> bool:
+    """No record, no claim, nobody with data, a blank majority, and no cluster ever met by this process."""
+    free = o.store is not None and o.store.record is None and o.store.claim is None
+    return free and o.seen_cluster_id is None and len(e.blank_announcements(o)) >= o.policy.majority
+
+
+def founding_boot(o: Observation) -> bool:
+    return o.broker.purpose is Purpose.FOUND and e.stage(o) is Stage.FOUNDING
+
+
+def cluster_committed(o: Observation) -> bool:
+    return e.is_committed(o)
+
+
+def not_committed(o: Observation) -> bool:
+    return not e.is_committed(o)
+
+
+def claim_lost(o: Observation) -> bool:
+    return not e.claim_is_mine(o)
+
+
+def others_have_identity(o: Observation) -> bool:
+    return bool(e.identities(o))
+
+
+def uncommitted_stage(o: Observation) -> bool:
+    return e.stage(o) in (Stage.FOUNDING, Stage.JOINING)
+
+
+def mutual(o: Observation) -> bool:
+    return e.is_mutual(o) is True
+
+
+def not_offered(o: Observation) -> bool:
+    return o.store is not None and o.store.master != o.me
+
+
+def joining_boot(o: Observation) -> bool:
+    return e.stage(o) is Stage.JOINING
+
+
+def meant_for_another_cluster(o: Observation) -> bool:
+    wanted = e.target_cluster_id(o)
+    return o.store is not None and wanted is not None and wanted != o.disk.cluster_id
+
+
+def meant_for_nothing(o: Observation) -> bool:
+    return o.store is not None and e.target_cluster_id(o) is None and not e.listed_by(o)
+
+
+def target_moved(o: Observation) -> bool:
+    target = e.join_target(o)
+    return o.broker.purpose is Purpose.JOIN and target is not None and target.node != o.broker.target
+
+
+def stands_alone(o: Observation) -> bool:
+    return e.stands_alone(o)
+
+
+def joins_by_command(o: Observation) -> bool:
+    return o.policy.join is JoinMode.RABBITMQCTL and o.broker.purpose is Purpose.JOIN and target_known(o)
+
+
+def busy(o: Observation) -> bool:
+    return o.busy is not None
+
+
+def adoptable(o: Observation) -> bool:
+    return o.broker.broker_cluster_id is not None
+
+
+def epoch_behind(o: Observation) -> bool:
+    return o.store is not None and o.store.epoch > o.disk.epoch_high
