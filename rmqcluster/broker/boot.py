@@ -101,6 +101,10 @@ class RabbitProcess:
         elif self._phase is BrokerPhase.READY and fields.get("STATUS", "").startswith("Standing by"):
             self._enter(BrokerPhase.STARTING)
 
+    def output_fileno(self) -> int:
+        """Readable when the broker has written something; the same for the life of this object."""
+        return self.output.fileno()
+
     def on_readable(self) -> None:
         self.output.on_readable()
 

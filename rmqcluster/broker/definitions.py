@@ -32,7 +32,7 @@ def load(path: Path) -> Definitions | None:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        if path == Paths.definitions:
+        if path == Paths().definitions:
             return None
         raise ConfigurationError(f"RMQCLUSTER_DEFINITIONS: {path} does not exist.") from None
     except OSError as error:

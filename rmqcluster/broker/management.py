@@ -58,16 +58,7 @@ class ManagementApi:
             if self._fallback is None:
                 raise
             return self._without_account(self._fallback)
-        ours = parameters.get(PARAMETER)
-        stamp = ours.get("stamp", "") if isinstance(ours, Mapping) else ""
-        own_id = ours.get("cluster_id") if isinstance(ours, Mapping) else None
-        broker_id = parameters.get("internal_cluster_id")
-        return BrokerFacts(
-            view=view,
-            stamp=stamp if isinstance(stamp, str) else "",
-            broker_cluster_id=broker_id if isinstance(broker_id, str) else None,
-            extra={"cluster_id": own_id} if isinstance(own_id, str) else {},
-        )
+        return broker_facts(view, parameters.get(PARAMETER), parameters.get("internal_cluster_id"))
 
     def peer_view(self, address: str) -> View:
         """Whom another member's broker lists; `address` is "host:port" of its management API."""
@@ -99,6 +90,18 @@ class ManagementApi:
         if self._fallen_back is None or now - self._fallen_back[0] >= _FALLBACK_PAUSE_SECONDS:
             self._fallen_back = (now, fallback())
         return self._fallen_back[1]
+
+
+def broker_facts(view: View, ours: object, broker_cluster_id: object) -> BrokerFacts:
+    """`ours` is the value of our global parameter, None when there is none."""
+    ours = ours if isinstance(ours, Mapping) else {}
+    stamp, cluster_id = ours.get("stamp"), ours.get("cluster_id")
+    return BrokerFacts(
+        view=view,
+        stamp=stamp if isinstance(stamp, str) else "",
+        broker_cluster_id=broker_cluster_id if isinstance(broker_cluster_id, str) else None,
+        extra={"cluster_id": cluster_id} if isinstance(cluster_id, str) else {},
+    )
 
 
 def parse_view(nodes: object, alarms: object) -> View:

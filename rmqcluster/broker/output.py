@@ -1,15 +1,11 @@
 """The broker's output: read by the loop, kept in part for the reason of an end, passed on to our own output.
 
-Reading never blocks and never stops: a broker whose pipe is full would stand still. Passing on happens on a
-thread of its own behind a bounded queue, so that a stuck log reader cannot stop the loop; what does not fit
-is dropped and counted.
+Reading never blocks and never stops: a broker whose pipe is full would stand still. `forward` must not block
+either, however stuck the reader of our own output is.
 """
 
 import os
-import queue
 import re
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable
 
@@ -18,7 +14,6 @@ from rmqcluster.broker.reason import is_telling
 LINES_KEPT = 200
 TELLING_KEPT = 80
 LINE_CHARACTERS_MAX = 2000
-_QUEUE_LINES = 5000
 _READS_PER_TURN = 16  # of 64 KiB: one turn of the loop stays short under a flood
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -90,38 +85,3 @@ def clean(raw: bytes) -> str:
     """One line of text: no colours, no control characters, bounded in length."""
     text = _ESCAPES.sub("", raw[: 4 * LINE_CHARACTERS_MAX].decode("utf-8", errors="replace"))
     return _CONTROL.sub("�", text.rstrip("\r"))[:LINE_CHARACTERS_MAX]
-
-
-class Forwarder:
-    """Passes lines on to a stream on its own thread; drops them, and says so, while the stream is stuck."""
-
-    def __init__(self, write: Callable[[str], object] | None = None) -> None:
-        self._write = write or _to_stdout
-        self._queue: queue.Queue[str] = queue.Queue(_QUEUE_LINES)
-        self._dropped = 0
-        self._thread: threading.Thread | None = None
-
-    def __call__(self, line: str) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="broker-output", daemon=True)
-            self._thread.start()
-        try:
-            if self._dropped:
-                self._queue.put_nowait(f"({self._dropped} lines of the broker dropped: our output was stuck)")
-                self._dropped = 0
-            self._queue.put_nowait(line)
-        except queue.Full:
-            self._dropped += 1
-
-    def _run(self) -> None:
-        while True:
-            line = self._queue.get()
-            try:
-                self._write(line + "\n")
-            except OSError:
-                return  # nobody reads our output any more; the queue fills up and lines are dropped
-
-
-def _to_stdout(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
