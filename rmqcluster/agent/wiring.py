@@ -8,7 +8,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -17,6 +17,7 @@ from typing import Any
 from rmqcluster.agent.agent import Agent, Parts
 from rmqcluster.agent.journal import Journal
 from rmqcluster.agent.memory import Identity
+from rmqcluster.agent.ports import BrokerFacts
 from rmqcluster.agent.prober import Prober
 from rmqcluster.agent.store_worker import StoreWorker
 from rmqcluster.agent.supervisor import Supervisor
@@ -26,14 +27,15 @@ from rmqcluster.api.server import ApiServer
 from rmqcluster.broker.account import cookie_fingerprint
 from rmqcluster.broker.boot import RabbitProcess
 from rmqcluster.broker.ctl import Ctl
+from rmqcluster.broker.definitions import load as load_definitions
 from rmqcluster.broker.files import DataVolume, write_cookie
 from rmqcluster.broker.management import ManagementApi
 from rmqcluster.broker.ports import ChildHandle
-from rmqcluster.broker.provision import Provisioner
+from rmqcluster.broker.provision import Provisioner, wanted_stamp
 from rmqcluster.broker.version import find_scripts
 from rmqcluster.config.load import load
 from rmqcluster.config.settings import Settings
-from rmqcluster.errors import IdentityRefused, RmqclusterError
+from rmqcluster.errors import BrokerUnavailable, CommandFailed, IdentityRefused, RmqclusterError
 from rmqcluster.process.children import Children
 from rmqcluster.process.lock import DirectoryLock
 from rmqcluster.process.notify import NotifySocket
@@ -64,17 +66,19 @@ class LockingSpawner:
         return child
 
 
-class BrokerCommands:
-    """Port `Commands`: the acts that start processes."""
+def facts_by_command(ctl: Ctl) -> Callable[[], BrokerFacts]:
+    """The broker's facts without an account, by a process: for a cluster that is not provisioned by us yet."""
 
-    def __init__(self, ctl: Ctl, provisioner: Provisioner) -> None:
-        self._ctl, self._provisioner = ctl, provisioner
+    def ask() -> BrokerFacts:
+        try:
+            answer, view = ctl.facts(), ctl.view()
+        except CommandFailed as error:
+            raise BrokerUnavailable(str(error)) from error
+        ours, broker_id = answer.get("ours"), answer.get("broker_cluster_id")
+        stamp = ours.get("stamp") if isinstance(ours, Mapping) else None
+        return BrokerFacts(view, stamp if isinstance(stamp, str) else "", str(broker_id) if broker_id else None)
 
-    def join(self, target: str) -> None:
-        self._ctl.join(target)
-
-    def provision(self, cluster_id: str) -> None:
-        self._provisioner.provision(cluster_id)
+    return ask
 
 
 def run_entrypoint(environ: Mapping[str, str] | None = None) -> int:
@@ -146,7 +150,8 @@ def _run(site: Site) -> int:
     scripts = find_scripts(site.environment)
     ctl = Ctl(settings, site.children, scripts, site.environment)
     api = ManagementApi(settings, fallback=facts_by_command(ctl))
-    provisioner = Provisioner(settings, ctl, api)
+    definitions = load_definitions(settings.paths.definitions)
+    commands = Provisioner(settings, definitions, ctl, api)
     store = RedisStore(settings, node=settings.node, instance=site.instance)
     worker = StoreWorker(store, policy, clock, site.instance)
     prober = Prober(api, policy, clock)
@@ -161,9 +166,8 @@ def _run(site: Site) -> int:
         forward=site.journal.broker_line,
         notify_socket=str(site.notify.path),
     )
-    commands = BrokerCommands(ctl, provisioner)
     parts = Parts(store, worker, prober, site.volume, broker, commands, long_acts, site.journal, clock)
-    agent = Agent(_identity(site, provisioner.wanted_stamp), policy, parts)
+    agent = Agent(_identity(site, wanted_stamp(settings, definitions)), policy, parts)
     steppers = _steppers(site, store, worker, prober)
     http = ApiServer(settings, lambda: agent.published)
     http.start()
