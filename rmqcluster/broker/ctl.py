@@ -10,16 +10,14 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rmqcluster.agent.ports import BrokerFacts
 from rmqcluster.broker.env import tool_environment
-from rmqcluster.broker.management import broker_facts
 from rmqcluster.broker.version import Scripts
 from rmqcluster.config.settings import Settings
 from rmqcluster.core.model import View
-from rmqcluster.errors import BrokerUnavailable, CommandFailed
+from rmqcluster.errors import CommandFailed
 
 if TYPE_CHECKING:
     from rmqcluster.broker.ports import Finished, Runner
@@ -147,20 +145,6 @@ class Ctl:
             f"^({names})$",
             deadline_seconds=GROW_SECONDS,
         )
-
-
-def facts_by_command(ctl: Ctl) -> Callable[[], BrokerFacts]:
-    """What `ManagementApi.facts` says, read without an account. Raises BrokerUnavailable."""
-
-    def read() -> BrokerFacts:
-        try:
-            answer = ctl.facts()
-            view = View(_names(answer.get("members")), _names(answer.get("running")))
-        except CommandFailed as error:
-            raise BrokerUnavailable(str(error)) from error
-        return broker_facts(view, answer.get("ours"), answer.get("broker_cluster_id"))
-
-    return read
 
 
 def _names(value: object) -> frozenset[str]:

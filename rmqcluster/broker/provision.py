@@ -19,7 +19,7 @@ from rmqcluster.broker.account import (
     monitor_password,
     password_hash,
 )
-from rmqcluster.broker.definitions import Definitions, load
+from rmqcluster.broker.definitions import Definitions
 from rmqcluster.broker.management import PARAMETER, Queue
 from rmqcluster.config.settings import Account, Secret, Settings
 from rmqcluster.core.model import View
@@ -106,14 +106,12 @@ def missing_replicas(queues: Iterable[Queue], running: frozenset[str]) -> dict[s
 
 
 class Provisioner:
-    """Port `Commands`; slow, for a worker thread. Making one reads and checks the definitions file (ConfigurationError).
-
-    `wanted_stamp` is never None: the supervisors' own account is provisioned even where nothing is configured.
-    """
+    """Port `Commands`; slow, for a worker thread."""
 
     def __init__(
         self,
         settings: Settings,
+        definitions: Definitions | None,
         acts: Acts,
         reads: Reads,
         *,
@@ -121,8 +119,7 @@ class Provisioner:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._definitions = load(settings.paths.definitions)
-        self.wanted_stamp = wanted_stamp(settings, self._definitions)
+        self._definitions = definitions
         self._acts = acts
         self._reads = reads
         self._own = f"127.0.0.1:{settings.management_port}"
@@ -138,7 +135,7 @@ class Provisioner:
 
         Raises CommandFailed; run it again then.
         """
-        stamp = self.wanted_stamp
+        stamp = wanted_stamp(self._settings, self._definitions)
         before = self._acts.facts()
         if before.get("ours") != {"cluster_id": cluster_id, "stamp": stamp}:
             content = json.dumps(document(self._settings, self._definitions)).encode()
