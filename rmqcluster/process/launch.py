@@ -4,31 +4,13 @@ import os
 import pwd
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rmqcluster.errors import CommandFailed
-
-# Runs in place of the program until its exec. Between fork and exec no Python may run (other threads' locks),
-# and the kernel forgets the parent-death signal when the user changes, so it is asked for after both.
-# exec keeps ignored signals: Python ignores SIGPIPE and SIGXFSZ, programs expect neither ignored.
-_TIED_TO_PARENT = """
-import ctypes, os, signal, sys
-parent, program = int(sys.argv[1]), sys.argv[2:]
-for number in (signal.SIGPIPE, signal.SIGXFSZ):
-    signal.signal(number, signal.SIG_DFL)
-if ctypes.CDLL(None).prctl(1, int(signal.SIGTERM), 0, 0, 0) != 0:
-    sys.exit("the kernel refused to tie " + program[0] + " to its parent")
-if os.getppid() != parent:
-    sys.exit("the parent ended before " + program[0] + " began")
-try:
-    os.execv(program[0], program)
-except OSError as error:
-    sys.exit("cannot run " + program[0] + ": " + str(error.strerror))
-"""
-
+from rmqcluster.process import prctl
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -49,11 +31,6 @@ def launch(program: Program, stdin: int, stdout: int | None, stderr: int | None)
     """
     path = _resolve(program)
     argv = [path, *program.argv[1:]]
-    if program.tied:
-        # -I -S: neither the environment nor the working directory may add code. The real path: the other
-        # user need not be allowed to pass the directories of a virtual environment.
-        python = os.path.realpath(sys.executable)
-        argv = [python, "-I", "-S", "-c", _TIED_TO_PARENT, str(os.getpid()), *argv]
     uid, gid, groups = _identity(program.user)
     try:
         process = subprocess.Popen(
@@ -68,8 +45,11 @@ def launch(program: Program, stdin: int, stdout: int | None, stderr: int | None)
             extra_groups=groups,
             pass_fds=program.pass_fds,
             start_new_session=True,
+            # The one thing done between fork and exec: after the change of user, which would undo it. It is a
+            # single system call through a function that is resolved already, so no lock of another thread counts.
+            preexec_fn=partial(prctl.tie_to, os.getpid()) if program.tied else None,
         )
-    except OSError as error:
+    except (OSError, subprocess.SubprocessError) as error:
         raise CommandFailed(f"{program.argv[0]} cannot be started: {error}", exit_status=None) from error
     # Popen would wait for it in places of its own choice and take the status away from the reaper.
     process.returncode = 0

@@ -2,7 +2,9 @@
 
 import ctypes
 import os
+from signal import SIGTERM
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
@@ -23,10 +25,20 @@ def hide_memory() -> None:
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
+def tie_to(parent: int) -> None:
+    """SIGTERM for this process when the thread of `parent` that started it ends; for use between fork and exec."""
+    _prctl(_PR_SET_PDEATHSIG, int(SIGTERM))
+    if os.getppid() != parent:
+        raise ProcessLookupError("the parent ended before its child began")
+
+
 def _prctl(option: int, value: int) -> None:
-    call = ctypes.CDLL(None, use_errno=True).prctl
-    call.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
-    call.restype = ctypes.c_int
-    if call(option, value, 0, 0, 0) != 0:
+    if _CALL(option, value, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"prctl({option}): {os.strerror(number)}")
+
+
+# Resolved once: nothing may be looked up between fork and exec.
+_CALL = ctypes.CDLL(None, use_errno=True).prctl
+_CALL.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+_CALL.restype = ctypes.c_int
