@@ -1,1 +1,1 @@
-"""A real cluster and a real Redis on this machine, no containers."""
+"""A real cluster and its own Redis on this machine, without containers; the tests drive the same code."""

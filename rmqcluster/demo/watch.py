@@ -1,0 +1,141 @@
+"""Looking at the demo's members over their own ports, and waiting for them with a deadline.
+
+A member counts as back when it says of itself that it is running, mutual and registered with a heartbeat, and
+when its broker lets the administrator in, which is so once accounts and topology are provisioned.
+"""
+
+import base64
+import http.client
+import json
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rmqcluster.demo import layout
+from rmqcluster.demo.errors import DemoFailed
+from rmqcluster.demo.state import ADMIN_USER, HOST, DemoState, NodeState
+
+ANSWER_SECONDS = 2.0
+MOST_BYTES = 4 * 1024 * 1024
+POLL_SECONDS = 0.15
+LOG_LINES = 15
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one supervisor's /status says; `row` is its line on itself."""
+
+    whole: Mapping[str, Any]
+    row: Mapping[str, Any]
+
+    @property
+    def proven(self) -> bool:
+        beats = self.row.get("heartbeat_age_seconds") is not None
+        return all(self.row.get(name) is True for name in ("running", "mutual", "registered")) and beats
+
+    @property
+    def words(self) -> str:
+        held = self.row.get("held")
+        if held:
+            return f"HELD: {held}"
+        facts = [name for name in ("running", "mutual", "registered") if self.row.get(name) is True]
+        role = "master" if self.row.get("role") == "master" else ""
+        return ", ".join(word for word in (str(self.row.get("state") or "starting"), *facts, role) if word)
+
+
+def read_report(node: NodeState) -> Report | None:
+    """None while the supervisor does not answer usefully."""
+    answer = _get(node.http_port, "/status", {})
+    if answer is None or not isinstance(answer[1], dict):
+        return None
+    whole = answer[1]
+    rows = [row for row in whole.get("members", []) if row.get("node") == node.name]
+    return Report(whole, rows[0] if rows else {})
+
+
+def lets_admin_in(state: DemoState, node: NodeState) -> bool:
+    password = state.secret_file("admin").read_text().strip()
+    token = base64.b64encode(f"{ADMIN_USER}:{password}".encode()).decode()
+    answer = _get(node.management_port, "/api/whoami", {"Authorization": f"Basic {token}"})
+    return answer is not None and answer[0] == 200
+
+
+def await_members(state: DemoState, numbers: Collection[int], say: Say, seconds: float) -> None:
+    """Wait until these members are back and agree on the cluster's id, telling every change.
+
+    Raises DemoFailed, with the last lines of the sick member's log, when a supervisor ends or time runs out.
+    """
+    began = time.monotonic()
+    told: dict[int, str] = {}
+    while True:
+        reports = {number: read_report(state.node(number)) for number in numbers}
+        missing = [number for number in numbers if not _is_back(state, number, reports[number])]
+        for number in numbers:
+            words = _words(reports[number], number in missing)
+            if told.get(number) != words:
+                told[number] = words
+                say(f"{time.monotonic() - began:6.1f} s  {state.node(number).name}  {words}")
+        ids = {report.whole.get("cluster_id") for report in reports.values() if report}
+        if not missing and len(ids) == 1 and None not in ids:
+            return
+        for number in missing:
+            if not state.node(number).is_up:
+                raise DemoFailed(_obituary(state, number, "its supervisor ended"))
+        if time.monotonic() - began > seconds:
+            sick = missing[0] if missing else min(numbers)
+            why = told[sick] if missing else f"the members name different clusters: {ids}"
+            raise DemoFailed(_obituary(state, sick, f"not back after {seconds:.0f} s: {why}"))
+        time.sleep(POLL_SECONDS)
+
+
+def await_loss(state: DemoState, number: int, seconds: float) -> bool:
+    """Wait until a surviving member reports `number` lost and names another as master; False when none does."""
+    lost = state.node(number).name
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        survivors = [node for node in state.nodes if node.is_up]
+        if not survivors:
+            return False
+        for node in survivors:
+            report = read_report(node)
+            if report is None:
+                continue
+            rows = [row for row in report.whole.get("members", []) if row.get("node") == lost]
+            gone = not rows or (rows[0].get("registered") is False and rows[0].get("running") is not True)
+            if gone and report.whole.get("master") not in (lost, None):
+                return True
+        time.sleep(POLL_SECONDS)
+    return False
+
+
+def _is_back(state: DemoState, number: int, report: Report | None) -> bool:
+    return report is not None and report.proven and lets_admin_in(state, state.node(number))
+
+
+def _words(report: Report | None, is_missing: bool) -> str:
+    if report is None:
+        return "starting"
+    if is_missing and report.proven:
+        return f"{report.words}; waiting for its accounts"
+    return report.words
+
+
+def _obituary(state: DemoState, number: int, what: str) -> str:
+    log = state.log_file(number)
+    lines = "\n".join(f"  | {line}" for line in layout.tail(log, LOG_LINES)) or "  | (nothing)"
+    return f"{state.node(number).name}: {what}. The last lines of {log}:\n{lines}"
+
+
+def _get(port: int, path: str, headers: Mapping[str, str]) -> tuple[int, Any] | None:
+    connection = http.client.HTTPConnection(HOST, port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", path, headers=dict(headers))
+        response = connection.getresponse()
+        return response.status, json.loads(response.read(MOST_BYTES))
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
