@@ -12,6 +12,7 @@ from pathlib import Path
 from rmqcluster.errors import CommandFailed
 from rmqcluster.process import prctl
 
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """What to start. `env` is the whole environment: nothing is inherited, so no secret slips through."""
