@@ -95,8 +95,10 @@ install_packages() {
     forbid_services
     export DEBIAN_FRONTEND=noninteractive
     update_lists || say "the package lists could not be refreshed; going on with those that are there"
+    log=$(mktemp)
     apt-get -q -y -o "DPkg::Lock::Timeout=$LOCK_WAIT_SECONDS" install --no-install-recommends "${wanted[@]}" \
-      </dev/null >&2 || die "apt-get could not install ${wanted[*]}; its words are above"
+      </dev/null >"$log" 2>&1 || { tail -n 40 "$log" >&2; die "apt-get could not install ${wanted[*]}; all of it: $log"; }
+    rm -f "$log"
     disable_new_services "${wanted[@]}"
   ) 9>/run/lock/rmqcluster-setup.lock
 }
