@@ -37,7 +37,7 @@ def _base(settings: Settings) -> list[str]:
     return [
         "log.console = true",
         "log.console.level = info",
-        "log.console.use_colors = false",
+        "log.console.use_colors = off",
         "log.file = false",
         f"management.tcp.port = {settings.management_port}",
     ]
