@@ -76,7 +76,7 @@ def up(link: Path, size: int | None, say: Say) -> DemoState:
 def create(link: Path, size: int, owner: Owner, settings: Mapping[str, str]) -> DemoState:
     """Lay out the directory of a new demo: ports, secrets, copies of the shipped files. Nothing is started."""
     find_scripts(os.environ)
-    services.find_program("redis-server", "redis-server")
+    services.find_program(services.REDIS, services.REDIS)
     shipped = {name: layout.shipped(name) for name in ("rabbitmq.conf", "definitions.json")}
     directory = layout.create(link, owner)
     ports = iter(free_ports(2 + 4 * size))
@@ -173,10 +173,8 @@ def stop_everything(demo: DemoState, say: Say) -> None:
     if late:
         say(f"{len(late)} supervisors did not stop in time and are killed")
     proc.end(late, term_seconds=0)
-    for what in ("node", "epmd", "redis"):
-        proc.end(proc.marked(demo.marker() + what), term_seconds=3 if what != "node" else 1)
-    for service in (demo.epmd, demo.redis):
-        proc.end([service.process] if service.process is not None and service.is_up else [], term_seconds=3)
-    left = proc.marked(demo.marker())
+    proc.end(proc.marked(demo.marker() + "node"), term_seconds=1)
+    proc.end(services.processes(demo), term_seconds=3)
+    left = proc.marked(demo.marker()) + services.processes(demo)
     if left:
         raise DemoFailed(f"still there after SIGKILL: pids {', '.join(str(process.pid) for process in left)}")

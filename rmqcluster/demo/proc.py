@@ -15,12 +15,20 @@ POLL_SECONDS = 0.02
 def marked(marker: str) -> list[ProcessId]:
     """All processes whose environment holds an entry that begins with `marker`, except this one; oldest first."""
     wanted = marker.encode()
-    found = []
-    for pid in (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()):
-        process = None if pid == os.getpid() else identify(pid)
-        if process is not None and any(entry.startswith(wanted) for entry in _read(pid, "environ").split(b"\0")):
-            found.append(process)
-    return sorted(found, key=lambda process: (process.start_ticks, process.pid))
+    return [
+        process
+        for process in _everyone()
+        if any(entry.startswith(wanted) for entry in _read(process.pid, "environ").split(b"\0"))
+    ]
+
+
+def working_in(directory: Path, command: str) -> list[ProcessId]:
+    """All processes of this name whose working directory this is: Redis writes its title over its environment."""
+    return [
+        process
+        for process in _everyone()
+        if command_name(process) == command and _working_directory(process.pid) == str(directory)
+    ]
 
 
 def command_name(process: ProcessId) -> str:
@@ -71,6 +79,19 @@ def end(processes: Iterable[ProcessId], term_seconds: float, kill_seconds: float
         left = wait_gone(left, term_seconds)
     send(left, signal.SIGKILL)
     return wait_gone(left, kill_seconds)
+
+
+def _everyone() -> list[ProcessId]:
+    pids = sorted(int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
+    found = [process for pid in pids if pid != os.getpid() and (process := identify(pid)) is not None]
+    return sorted(found, key=lambda process: (process.start_ticks, process.pid))
+
+
+def _working_directory(pid: int) -> str | None:
+    try:
+        return str((PROC / str(pid) / "cwd").readlink())
+    except OSError:
+        return None  # gone, or another user's
 
 
 def _read(pid: int, name: str) -> bytes:

@@ -16,6 +16,7 @@ from rmqcluster.demo.state import HOST, MARKER, DemoState
 from rmqcluster.process.procfs import ProcessId, identify
 
 ANSWER_SECONDS = 20.0
+REDIS = "redis-server"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -72,7 +73,7 @@ def start_redis(state: DemoState, owner: Owner) -> DemoState:
     """Start Redis and wait until it answers. The password is in the configuration file alone."""
     directory = state.directory / "redis"
     environment = _environment(state, "redis")
-    argv = [find_program("redis-server", "redis-server"), str(directory / "redis.conf")]
+    argv = [find_program(REDIS, REDIS), str(directory / "redis.conf")]
     process = spawn(argv, environment, _log(directory / "redis.log", owner), directory, owner)
     _await_port(state.redis.port, process, "Redis", directory / "redis.log")
     return replace(state, redis=replace(state.redis, process=process))
@@ -86,6 +87,13 @@ def start_epmd(state: DemoState, owner: Owner) -> DemoState:
     process = spawn(argv, environment, log, state.directory, owner)
     _await_port(state.epmd.port, process, "epmd", log)
     return replace(state, epmd=replace(state.epmd, process=process))
+
+
+def processes(state: DemoState) -> list[ProcessId]:
+    """Redis and epmd, remembered or not."""
+    known = [service.process for service in (state.redis, state.epmd) if service.process is not None and service.is_up]
+    found = proc.working_in(state.directory / "redis", REDIS) + proc.marked(state.marker("epmd"))
+    return known + [process for process in found if process not in known]
 
 
 def _environment(state: DemoState, what: str) -> dict[str, str]:
