@@ -122,7 +122,7 @@ def load(directory: Path = layout.DEFAULT_DIRECTORY) -> DemoState:
     except FileNotFoundError:
         raise DemoRefused(f"there is no demo in {directory.absolute()}. Type: make demo") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise DemoRefused(f"{path.absolute()} cannot be understood ({error!r}). Type: make demo-down") from error
+        raise DemoRefused(f"{path.absolute()} cannot be understood ({error!r}): end what runs, remove the directory") from error
 
 
 def client_environment(directory: Path = layout.DEFAULT_DIRECTORY) -> dict[str, str]:
