@@ -177,20 +177,21 @@ def is_running(node: str, said: Announcement | None, views: Mapping[str, View]) 
 
 
 def is_mutual(node: str, policy: Policy, views: Mapping[str, View]) -> bool | None:
-    """Does this broker list a majority that lists it in turn, itself included? None when too few were read."""
+    """Does this broker list a majority that lists it in turn, itself included? None when too few were read.
+
+    The majority is of the expected size or of the listed members, whichever is larger.
+    """
     own = views.get(node)
     if own is None:
         return None
     if node not in own.members:
         return False
-    if len(own.members) == 1:
-        return policy.size == 1
-    needed = len(own.members) // 2 + 1
+    needed = max(policy.size, len(own.members)) // 2 + 1
     agree = sum(1 for peer in own.members if peer in views and node in views[peer].members)
-    deny = sum(1 for peer in own.members if peer in views and node not in views[peer].members)
+    unheard = sum(1 for peer in own.members if peer not in views)
     if agree >= needed:
         return True
-    return False if len(own.members) - deny < needed else None
+    return None if agree + unheard >= needed else False
 
 
 def describe_members(sources: Sources) -> tuple[MemberStatus, ...]:

@@ -211,7 +211,7 @@ def _held(picture: Picture) -> Iterator[Note]:
     for member in picture.members:
         if member.held is None:
             continue
-        words, _, command = member.held.partition(" DO ")
+        words, _, command = member.held.partition(" DO: ")
         yield Note(
             f"{member.node} HELD: {words}",
             f"{member.node} stays held until a person decides; nothing of it is touched",
