@@ -51,6 +51,7 @@ class RabbitProcess:
         self.output = OutputPipe(forward)
         self._child: ChildHandle | None = None
         self._epmd: ChildHandle | None = None
+        self._epmd_trouble = ""
         self._boot: Boot | None = None
         self._phase = BrokerPhase.DOWN
         self._since = monotonic()
@@ -133,8 +134,10 @@ class RabbitProcess:
         )
 
     def waits_for(self) -> str:
-        """What a starting broker says it waits for, "" when nothing."""
-        return progress(self.output.tail.lines()) if self._phase is BrokerPhase.STARTING else ""
+        """What a starting broker waits for, "" when it does not say; a mute epmd makes it wait without a word."""
+        if self._phase is not BrokerPhase.STARTING:
+            return ""
+        return progress(self.output.tail.lines()) or self._epmd_trouble
 
     def close(self) -> None:
         """End what only we need: the epmd that we started. Call it when the broker is down."""
@@ -163,7 +166,14 @@ class RabbitProcess:
 
     def _start_epmd(self, environment: Mapping[str, str]) -> None:
         """epmd as our own child in the foreground: RabbitMQ's would be a daemon that outlives everything."""
-        if (self._epmd is not None and self._epmd.exit_status is None) or _epmd_answers(environment):
+        self._epmd_trouble = ""
+        if self._epmd is not None and self._epmd.exit_status is None:
+            return
+        port = int(environment.get("ERL_EPMD_PORT", "4369"))
+        answers = _epmd_answers(port)
+        if answers is False:
+            self._epmd_trouble = f"port {port} (ERL_EPMD_PORT) is in use by something that does not answer like epmd"
+        if answers is not None:
             return
         program = shutil.which("epmd", path=environment["PATH"])
         if program is None:
@@ -177,10 +187,15 @@ class RabbitProcess:
         )
 
 
-def _epmd_answers(environment: Mapping[str, str]) -> bool:
-    port = int(environment.get("ERL_EPMD_PORT", "4369"))
+def _epmd_answers(port: int) -> bool | None:
+    """Does epmd answer its NAMES request? False: something else has the port; None: nobody has it."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=_EPMD_ANSWER_SECONDS):
-            return True
+        connection = socket.create_connection(("127.0.0.1", port), timeout=_EPMD_ANSWER_SECONDS)
     except OSError:
-        return False
+        return None
+    with connection:
+        try:
+            connection.sendall(b"\x00\x01n")
+            return connection.recv(4) == port.to_bytes(4, "big")
+        except OSError:
+            return False

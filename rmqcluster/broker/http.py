@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,13 +24,16 @@ def get_json(
     deadline = time.monotonic() + deadline_seconds
     credentials = base64.b64encode(f"{user}:{password.value}".encode()).decode()
     with _connection(host.strip("[]"), int(port), deadline_seconds) as connection:
-        connection.request("GET", path, headers={"Authorization": f"Basic {credentials}", "Connection": "close"})
-        response = connection.getresponse()
-        body = _read(connection, response, deadline, address)
-    if response.status in (401, 403):
-        raise BrokerRefused(f"the broker at {address} does not accept the account {user} (HTTP {response.status})")
-    if response.status not in (200, also_accept):
-        raise BrokerUnavailable(f"the broker at {address} answered {path} with HTTP {response.status}")
+        connection.connect()
+        used = connection.sock  # the response goes on using it when the connection object lets go of it
+        connection.request("GET", path, headers={"Authorization": f"Basic {credentials}"})
+        with connection.getresponse() as response:
+            body = _read(used, response, deadline, address)
+            status = response.status
+    if status in (401, 403):
+        raise BrokerRefused(f"the broker at {address} does not accept the account {user} (HTTP {status})")
+    if status not in (200, also_accept):
+        raise BrokerUnavailable(f"the broker at {address} answered {path} with HTTP {status}")
     try:
         return json.loads(body)
     except ValueError as error:
@@ -48,17 +52,14 @@ def _connection(host: str, port: int, timeout_seconds: float) -> Iterator[http.c
         connection.close()
 
 
-def _read(
-    connection: http.client.HTTPConnection, response: http.client.HTTPResponse, deadline: float, address: str
-) -> bytes:
+def _read(used: socket.socket, response: http.client.HTTPResponse, deadline: float, address: str) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
             raise BrokerUnavailable(f"the answer of the management API at {address} took too long")
-        if connection.sock is not None:
-            connection.sock.settimeout(left)
+        used.settimeout(left)
         chunk = response.read1(65536)
         if not chunk:
             return b"".join(chunks)

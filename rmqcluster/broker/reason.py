@@ -67,7 +67,7 @@ def _with_port_name(sentence: str, ports: Mapping[int, str]) -> str:
         label = ports.get(int(match.group(1)))
         return f"{label} port {match.group(1)}" if label else match.group(0)
 
-    return re.sub(r"\bport (\d+)", name, sentence, count=1)
+    return re.sub(r"(?<!distribution )\bport (\d+)", name, sentence, count=1)
 
 
 def _startup_error(messages: Sequence[str]) -> str:
