@@ -2,7 +2,6 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 RMQCLUSTER := $(PYTHON) -m rmqcluster
-NODES ?= 3
 SEEDS ?= 1000
 TESTS ?= tests
 
@@ -17,7 +16,7 @@ setup: ## install what is missing: Debian packages (as root), .venv, development
 	@scripts/setup.sh
 
 demo: setup ## form a real cluster on this machine, no Docker (NODES=1|3|5)
-	@$(RMQCLUSTER) demo up --nodes '$(NODES)'
+	@$(RMQCLUSTER) demo up $(if $(NODES),--nodes '$(NODES)')
 
 demo-status: setup ## show the demo's members, master and verdict
 	@$(RMQCLUSTER) demo status

@@ -49,6 +49,13 @@ def node_number(text: str) -> int:
     raise DemoUsage(f"{given}: give 1, 2, … for instance  make demo-kill NODE=2")
 
 
+def size_of(text: str) -> int:
+    """Raises DemoUsage unless it is a number of nodes that is offered."""
+    if text.strip() not in [str(size) for size in SIZES]:
+        raise DemoUsage(f'a demo has 1, 3 or 5 nodes, not "{text}"')
+    return int(text)
+
+
 def is_there(link: Path) -> bool:
     return (link / layout.STATE_FILE).exists()
 
@@ -58,8 +65,6 @@ def up(link: Path, size: int | None, say: Say) -> DemoState:
 
     `size` None means what is there, else 3. Raises DemoFailed naming what did not come up.
     """
-    if size is not None and size not in SIZES:
-        raise DemoUsage(f"a demo has 1, 3 or 5 nodes, not {size}")
     owner = layout.find_owner()
     if is_there(link):
         demo = state.load(link)

@@ -21,12 +21,18 @@ from pathlib import Path
 
 from rmqcluster.demo.errors import DemoFailed, DemoRefused
 
-DEFAULT_DIRECTORY = Path(".demo")
+DIRECTORY_VARIABLE = "DEMO_DIR"
+DEFAULT_DIRECTORY = ".demo"
 STATE_FILE = "state.json"
 BROKER_USER = "rabbitmq"
 OPEN_PARENT = Path("/var/lib")
 LINKED_PREFIX = "rmqcluster-demo-"
 PROJECT = Path(__file__).resolve().parents[2]
+
+
+def default_directory() -> Path:
+    """`.demo` here, unless DEMO_DIR says otherwise."""
+    return Path(os.environ.get(DIRECTORY_VARIABLE) or DEFAULT_DIRECTORY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ def save(state: DemoState) -> None:
     write_file(state.directory / layout.STATE_FILE, json.dumps(record, indent=1).encode() + b"\n", mode=0o644)
 
 
-def load(directory: Path = layout.DEFAULT_DIRECTORY) -> DemoState:
+def load(directory: Path) -> DemoState:
     """The demo of this directory. Raises DemoRefused when there is none, or its record makes no sense."""
     path = directory / layout.STATE_FILE
     try:
@@ -122,12 +122,17 @@ def load(directory: Path = layout.DEFAULT_DIRECTORY) -> DemoState:
     except FileNotFoundError:
         raise DemoRefused(f"there is no demo in {directory.absolute()}. Type: make demo") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise DemoRefused(f"{path.absolute()} cannot be understood ({error!r}): end what runs, remove the directory") from error
+        raise DemoRefused(
+            f"{path.absolute()} cannot be understood ({error!r}): end what runs, remove the directory"
+        ) from error
 
 
-def client_environment(directory: Path = layout.DEFAULT_DIRECTORY) -> dict[str, str]:
-    """The settings with which a command speaks to the demo; secrets by file. Raises DemoRefused without a demo."""
-    state = load(directory)
+def client_environment(directory: Path | None = None) -> dict[str, str]:
+    """The settings with which a command speaks to the demo; secrets by file. Raises DemoRefused without a demo.
+
+    `directory` None means the one of `layout.default_directory`.
+    """
+    state = load(directory or layout.default_directory())
     return {**common_environment(state), "RABBITMQ_NODENAME": state.nodes[0].name}
 
 

@@ -1,0 +1,290 @@
+"""A real cluster for tests: the demo's own code, with faults. Everything it starts is ended by `close`."""
+
+import base64
+import http.client
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pika
+import redis
+from support import wait_until
+
+from rmqcluster.demo import acts, layout, node, proc, services, state, watch
+from rmqcluster.demo.state import DemoState
+
+HOST = "127.0.0.1"
+BACK_SECONDS = 60.0
+FAST = {
+    "RMQCLUSTER_HEARTBEAT_SECONDS": "1",
+    "RMQCLUSTER_TTL_SECONDS": "3",
+    "RMQCLUSTER_SETTLE_SECONDS": "2",
+}
+TTL_SECONDS = 3.0
+
+
+class Cluster:
+    """Nodes are named by number. Nothing runs until it is started."""
+
+    def __init__(self, size: int = 3, settings: Mapping[str, str] | None = None) -> None:
+        self._top = Path(tempfile.mkdtemp(prefix="rmqcluster-test-"))
+        self._top.chmod(0o755)
+        self.owner = layout.find_owner()
+        self.demo: DemoState = acts.create(self._top / "d", size, self.owner, FAST | dict(settings or {}))
+        self.demo = services.start_epmd(self.demo, self.owner)
+        self.numbers = tuple(one.number for one in self.demo.nodes)
+        self._exit_codes: dict[int, int] = {}
+
+    def close(self) -> None:
+        acts.stop_everything(self.kill_all(), lambda words: None)
+        self.redis_resume()
+        acts.stop_everything(self.demo, lambda words: None)
+        shutil.rmtree(self._top)
+
+    def kill_all(self) -> DemoState:
+        """A test that is over needs no orderly stop."""
+        for number in self.numbers:
+            node.kill(self.demo, number)
+        return self.demo
+
+    # Members
+
+    def name(self, number: int) -> str:
+        return self.demo.node(number).name
+
+    def start(self, *numbers: int, extra: Mapping[str, str] | None = None) -> None:
+        """Start supervisors and return at once."""
+        for number in numbers or self.numbers:
+            self._exit_codes.pop(number, None)
+            self.demo = acts.start_supervisor(self.demo, number, self.owner, extra)
+
+    def await_members(self, *numbers: int, seconds: float = BACK_SECONDS) -> None:
+        """Until these are running, mutual, registered and provisioned, with one cluster id."""
+        watch.await_members(self.demo, numbers or self.numbers, lambda words: None, seconds)
+
+    def form(self) -> None:
+        """Redis and all nodes at once, until all are members."""
+        self.redis_start()
+        self.start()
+        self.await_members()
+
+    def kill(self, *numbers: int) -> None:
+        """SIGKILL supervisor and broker: the host is gone."""
+        for number in numbers or self.numbers:
+            assert not node.kill(self.demo, number)
+
+    def kill_broker(self, number: int) -> None:
+        os.kill(self.broker_pid(number), signal.SIGKILL)
+
+    def terminate(self, *numbers: int) -> None:
+        """SIGTERM to the supervisors, as `docker stop` does; returns at once."""
+        for number in numbers or self.numbers:
+            os.kill(self.supervisor_pid(number), signal.SIGTERM)
+
+    def exit_code(self, number: int, seconds: float = 30) -> int:
+        """Wait until the supervisor has ended by itself; its exit code, minus the signal that ended it."""
+        pid = self.supervisor_pid(number)
+        if number not in self._exit_codes:
+
+            def ended() -> int:
+                found, status = os.waitpid(pid, os.WNOHANG)
+                if found:
+                    self._exit_codes[number] = os.waitstatus_to_exitcode(status)
+                return found
+
+            wait_until(ended, seconds, f"the supervisor of node {number} ends")
+        return self._exit_codes[number]
+
+    def pause(self, number: int) -> None:
+        """SIGSTOP: the whole member hangs, its connections stay open."""
+        proc.send(node.processes(self.demo, number), signal.SIGSTOP)
+
+    def resume(self, number: int) -> None:
+        proc.send(node.processes(self.demo, number), signal.SIGCONT)
+
+    @staticmethod
+    def pause_process(pid: int) -> None:
+        os.kill(pid, signal.SIGSTOP)
+
+    @staticmethod
+    def resume_process(pid: int) -> None:
+        os.kill(pid, signal.SIGCONT)
+
+    def supervisor_pid(self, number: int) -> int:
+        process = self.demo.node(number).supervisor
+        assert process is not None, f"node {number} was never started"
+        return process.pid
+
+    def broker_pid(self, number: int) -> int:
+        process = node.broker(self.demo, number)
+        assert process is not None, f"node {number} has no broker: {self.log(number)[-10:]}"
+        return process.pid
+
+    def has_broker(self, number: int) -> bool:
+        return node.broker(self.demo, number) is not None
+
+    def broker_pids(self) -> dict[int, int]:
+        return {number: self.broker_pid(number) for number in self.numbers}
+
+    # What they say
+
+    def status(self, number: int) -> dict[str, Any] | None:
+        report = watch.read_report(self.demo.node(number))
+        return dict(report.whole) if report else None
+
+    def row(self, number: int, by: int | None = None) -> dict[str, Any]:
+        """What `by` (else the member itself) says of `number`; empty when it says nothing."""
+        whole = self.status(by or number) or {}
+        rows = [row for row in whole.get("members", []) if row["node"] == self.name(number)]
+        return rows[0] if rows else {}
+
+    def log(self, number: int, lines: int = 400) -> list[str]:
+        return layout.tail(self.demo.log_file(number), lines, 512 * 1024)
+
+    def logged(self, number: int, text: str) -> bool:
+        return any(text in line for line in self.log(number, 5000))
+
+    # Disks
+
+    def mnesia(self, number: int) -> Path:
+        return self.demo.node_directory(number) / "mnesia"
+
+    def wipe(self, number: int, *, marker_too: bool = True) -> None:
+        """The volume is lost; or only the broker's part of it."""
+        if marker_too:
+            shutil.rmtree(self.mnesia(number))
+        else:
+            shutil.rmtree(self.mnesia(number) / self.name(number))
+
+    def marker(self, number: int) -> dict[str, Any] | None:
+        path = self.mnesia(number) / "rmqcluster" / self.name(number) / "marker.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    # Redis
+
+    def redis_start(self) -> None:
+        self.demo = services.start_redis(self.demo, self.owner)
+        state.save(self.demo)
+
+    def redis_kill(self) -> None:
+        """Gone, and empty when it comes back: it saves nothing."""
+        assert self.demo.redis.process is not None
+        assert not proc.end([self.demo.redis.process], term_seconds=0)
+
+    def redis_pause(self) -> None:
+        assert self.demo.redis.process is not None
+        proc.send([self.demo.redis.process], signal.SIGSTOP)
+
+    def redis_resume(self) -> None:
+        if self.demo.redis.process is not None:
+            proc.send([self.demo.redis.process], signal.SIGCONT)
+
+    def redis(self) -> "redis.Redis":
+        return redis.Redis(
+            port=self.demo.redis.port, password=self.secret("redis"), decode_responses=True, socket_timeout=5
+        )
+
+    def redis_dump(self) -> dict[str, Any]:
+        """The keys that people read."""
+        with self.redis() as client:
+            return {
+                "members": client.smembers("rabbitmq:cluster:members"),
+                "master": client.get("rabbitmq:cluster:master"),
+                "heartbeats": {
+                    key.split(":", 2)[2].rsplit(":", 1)[0] for key in client.scan_iter("rabbitmq:node:*:heartbeat")
+                },
+            }
+
+    def secret(self, name: str) -> str:
+        return self.demo.secret_file(name).read_text().strip()
+
+    # Brokers
+
+    def api(self, number: int, path: str, user: str = "admin", password: str | None = None) -> tuple[int, Any]:
+        """GET of the management API: status and JSON. Raises OSError while nobody answers."""
+        connection = http.client.HTTPConnection(HOST, self.demo.node(number).management_port, timeout=10)
+        try:
+            token = _basic(user, password if password is not None else self.secret("admin"))
+            connection.request("GET", path, headers={"Authorization": token})
+            response = connection.getresponse()
+            return response.status, json.loads(response.read() or b"null")
+        finally:
+            connection.close()
+
+    def member_names(self, number: int) -> set[str]:
+        """Whom this broker lists."""
+        return {one["name"] for one in self.api(number, "/api/nodes?columns=name")[1]}
+
+    def broker_cluster_ids(self) -> set[str]:
+        """RabbitMQ's own id of the cluster, asked of every broker."""
+        found = set()
+        for number in self.numbers:
+            values = self.api(number, "/api/global-parameters/internal_cluster_id")[1]
+            found.add(values["value"])
+        return found
+
+    @contextmanager
+    def channel(self, number: int, user: str = "admin", password: str | None = None) -> Iterator[Any]:
+        credentials = pika.PlainCredentials(user, password if password is not None else self.secret("admin"))
+        parameters = pika.ConnectionParameters(
+            host=HOST,
+            port=self.demo.node(number).amqp_port,
+            virtual_host="/fog",
+            credentials=credentials,
+            blocked_connection_timeout=20,
+            socket_timeout=10,
+        )
+        connection = pika.BlockingConnection(parameters)
+        try:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            yield channel
+        finally:
+            if connection.is_open:
+                connection.close()
+
+    def amqp_is_open(self, number: int) -> bool:
+        connection = http.client.HTTPConnection(HOST, self.demo.node(number).amqp_port, timeout=2)
+        try:
+            connection.connect()
+        except OSError:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    def process_text(self) -> str:
+        """Arguments and environments of everything that runs."""
+        texts = []
+        for number in self.numbers:
+            for process in node.processes(self.demo, number):
+                texts += proc.arguments(process)
+                texts.append(Path(f"/proc/{process.pid}/environ").read_bytes().decode("utf-8", "replace"))
+        return "\n".join(texts)
+
+    def describe(self) -> str:
+        """The last lines of every node, for a test that failed."""
+        parts = []
+        for number in self.numbers:
+            parts.append(f"--- {self.name(number)} ---")
+            parts += self.log(number, 40)
+        return "\n".join(parts)
+
+
+def never(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Fails when `condition` becomes true within `seconds`: for what must not happen."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert not condition(), what
+        time.sleep(0.05)
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()

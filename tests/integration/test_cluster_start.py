@@ -1,0 +1,145 @@
+"""Cold starts: in any order, with delays and losses, there is exactly one cluster in the end."""
+
+import random
+import time
+from collections.abc import Callable
+
+import pytest
+from cluster import Cluster, never
+from support import wait_until
+
+
+def assert_one_cluster(cluster: Cluster) -> None:
+    """One id on the disks, in Redis' report and in the brokers."""
+    ids = {(cluster.marker(number) or {}).get("cluster_id") for number in cluster.numbers}
+    assert len(ids) == 1
+    assert None not in ids
+    assert {(cluster.status(number) or {})["cluster_id"] for number in cluster.numbers} == ids
+    assert len(cluster.broker_cluster_ids()) == 1
+    names = {cluster.name(number) for number in cluster.numbers}
+    assert all(cluster.member_names(number) == names for number in cluster.numbers)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_cold_start_race(cluster: Cluster, seed: int) -> None:
+    """Three blank nodes and Redis start in a random order with random delays: exactly one cluster."""
+    chooser = random.Random(seed)
+    starts: list[Callable[[], None]] = [
+        cluster.redis_start,
+        *(lambda number=number: cluster.start(number) for number in cluster.numbers),
+    ]
+    chooser.shuffle(starts)
+    for start in starts:
+        start()
+        time.sleep(chooser.choice((0, 0, 0.05, 0.2, 0.7)))  # the schedule under test, not a wait for something
+    cluster.await_members()
+    assert_one_cluster(cluster)
+
+
+def test_one_by_one(cluster: Cluster) -> None:
+    """A lone blank node waits and says whom it misses; the second makes the majority; the third joins later."""
+    cluster.redis_start()
+    cluster.start(1)
+    wait_until(lambda: cluster.logged(1, "a founding needs 1 more"), 10, "it says what it waits for")
+    never(lambda: cluster.has_broker(1), 2, "it booted alone")
+    cluster.start(2)
+    cluster.await_members(1, 2)
+    cluster.start(3)
+    cluster.await_members()
+    assert_one_cluster(cluster)
+    queues = cluster.api(1, "/api/queues/%2Ffog")[1]
+    wait_until(
+        lambda: all(len(one["members"]) == 3 for one in cluster.api(1, "/api/queues/%2Ffog")[1]),
+        40,
+        "every queue has three replicas",
+    )
+    assert len(queues) == 7
+
+
+def test_redis_comes_late(cluster: Cluster) -> None:
+    """Without Redis blank nodes wait, boot nothing and say why; when it comes they form one cluster."""
+    cluster.start()
+    wait_until(
+        lambda: all(cluster.logged(n, "blank disk: waiting for Redis") for n in cluster.numbers), 10, "they say so"
+    )
+    never(lambda: any(cluster.has_broker(n) for n in cluster.numbers), 2, "a blank node booted without Redis")
+    cluster.redis_start()
+    cluster.await_members()
+    assert_one_cluster(cluster)
+
+
+def test_a_blank_node_gives_up_on_redis_with_the_reason(make_cluster: Callable[..., Cluster]) -> None:
+    """The wait of a blank node for Redis is bounded: exit 69, with the address that did not answer."""
+    cluster = make_cluster(1, {"RMQCLUSTER_REDIS_WAIT_SECONDS": "2"})
+    cluster.start(1)
+    assert cluster.exit_code(1, seconds=15) == 69
+    assert cluster.logged(1, "Redis did not answer")
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_other_sizes(make_cluster: Callable[..., Cluster], size: int) -> None:
+    """One node is a cluster of one; five nodes are one cluster."""
+    cluster = make_cluster(size)
+    cluster.form()
+    assert_one_cluster(cluster)
+
+
+def test_joining_by_rabbitmqctl(make_cluster: Callable[..., Cluster]) -> None:
+    """RMQCLUSTER_JOIN=rabbitmqctl forms the same cluster by stop_app, join_cluster, start_app."""
+    cluster = make_cluster(3, {"RMQCLUSTER_JOIN": "rabbitmqctl"})
+    cluster.form()
+    assert_one_cluster(cluster)
+
+
+@pytest.mark.parametrize("after", ["claim", "broker", "offer"])
+def test_the_founder_dies_while_founding(cluster: Cluster, after: str) -> None:
+    """The founder is killed at a step of the founding and returns: the others take over, one cluster in the end."""
+    cluster.redis_start()
+    cluster.start()
+    founder = wait_until(lambda: _founder(cluster), 20, "somebody claims the founding")
+    if after == "broker":
+        wait_until(lambda: cluster.has_broker(founder), 10, "its broker boots")
+    if after == "offer":
+        wait_until(lambda: cluster.redis_dump()["master"] == cluster.name(founder), 20, "it offers itself")
+    cluster.kill(founder)
+    cluster.await_members(*(n for n in cluster.numbers if n != founder))
+    cluster.start(founder)
+    cluster.await_members()
+    assert_one_cluster(cluster)
+
+
+def test_the_founder_hangs_while_founding_and_wakes_later(cluster: Cluster) -> None:
+    """A founder that is paused beyond its claim founds nothing on waking: one cluster in the end."""
+    cluster.redis_start()
+    cluster.start()
+    founder = wait_until(lambda: _founder(cluster), 20, "somebody claims the founding")
+    cluster.pause(founder)
+    try:
+        cluster.await_members(*(n for n in cluster.numbers if n != founder))
+    finally:
+        cluster.resume(founder)
+    cluster.await_members()
+    assert_one_cluster(cluster)
+
+
+def test_the_master_dies_while_another_joins(cluster: Cluster) -> None:
+    """Two members, the third joins through the master, which is killed meanwhile and returns: three members."""
+    cluster.redis_start()
+    cluster.start(1, 2)
+    cluster.await_members(1, 2)
+    master = next(n for n in (1, 2) if cluster.name(n) == cluster.redis_dump()["master"])
+    cluster.start(3)
+    wait_until(lambda: cluster.has_broker(3), 20, "the third node boots to join")
+    cluster.kill(master)
+    cluster.start(master)
+    cluster.await_members()
+    assert_one_cluster(cluster)
+
+
+def _founder(cluster: Cluster) -> int | None:
+    """Who has written the intent to found on its disk."""
+    for number in cluster.numbers:
+        marker = cluster.marker(number)
+        if marker is not None and marker["stage"] == "founding":
+            return number
+    return None
