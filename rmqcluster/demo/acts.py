@@ -63,19 +63,27 @@ def is_there(link: Path) -> bool:
 def up(link: Path, size: int | None, say: Say) -> DemoState:
     """Form the cluster, or start what is missing of one that is there; returns when all members are back.
 
-    `size` None means what is there, else 3. Raises DemoFailed naming what did not come up.
+    One that runs is left alone. `size` None means what is there, else 3. Raises DemoFailed naming what did not come up.
     """
     owner = layout.find_owner()
     if is_there(link):
         demo = state.load(link)
         if size is not None and size != demo.size:
             raise DemoRefused(f"a demo of {demo.size} nodes is there already. Type: make demo-down, then again")
+        if is_whole(demo):
+            say("the demo runs already")
+            return demo
     else:
         demo = create(link, size or 3, owner, SETTINGS)
         say(f"a new demo of {demo.size} nodes in {demo.directory}")
     demo = start_missing(demo, owner, say)
     watch.await_members(demo, [one.number for one in demo.nodes], say, READY_SECONDS)
     return demo
+
+
+def is_whole(demo: DemoState) -> bool:
+    """Does everything run that belongs to it? Says nothing on how well."""
+    return demo.redis.is_up and demo.epmd.is_up and all(one.is_up for one in demo.nodes)
 
 
 def create(link: Path, size: int, owner: Owner, settings: Mapping[str, str]) -> DemoState:
