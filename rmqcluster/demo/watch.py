@@ -19,6 +19,7 @@ from rmqcluster.demo.state import ADMIN_USER, HOST, DemoState, NodeState
 ANSWER_SECONDS = 2.0
 MOST_BYTES = 4 * 1024 * 1024
 POLL_SECONDS = 0.15
+LOGIN_POLL_SECONDS = 0.5
 LOG_LINES = 15
 
 Say = Callable[[str], None]
@@ -70,15 +71,19 @@ def await_members(state: DemoState, numbers: Collection[int], say: Say, seconds:
     """
     began = time.monotonic()
     told: dict[int, str] = {}
+    doors = _Doors(state)
     while True:
         reports = {number: read_report(state.node(number)) for number in numbers}
-        missing = [number for number in numbers if not _is_back(state, number, reports[number])]
+        missing = [number for number in numbers if not _is_proven(reports[number])]
         for number in numbers:
-            words = _words(reports[number], number in missing)
+            words = _words(reports[number])
             if told.get(number) != words:
                 told[number] = words
                 say(f"{time.monotonic() - began:6.1f} s  {state.node(number).name}  {words}")
         ids = {report.whole.get("cluster_id") for report in reports.values() if report}
+        if not missing:
+            missing = doors.closed(numbers)
+            told |= dict.fromkeys(missing, "a member, but the administrator is not let in yet")
         if not missing and len(ids) == 1 and None not in ids:
             return
         for number in missing:
@@ -111,16 +116,28 @@ def await_loss(state: DemoState, number: int, seconds: float) -> bool:
     return False
 
 
-def _is_back(state: DemoState, number: int, report: Report | None) -> bool:
-    return report is not None and report.proven and lets_admin_in(state, state.node(number))
+class _Doors:
+    """Which brokers do not let the administrator in yet; asked rarely, since each refusal is a line in their logs."""
+
+    def __init__(self, state: DemoState) -> None:
+        self._state = state
+        self._open: set[int] = set()
+        self._asked_at = -LOGIN_POLL_SECONDS
+
+    def closed(self, numbers: Collection[int]) -> list[int]:
+        if time.monotonic() - self._asked_at >= LOGIN_POLL_SECONDS:
+            self._asked_at = time.monotonic()
+            asked = [number for number in numbers if number not in self._open]
+            self._open |= {number for number in asked if lets_admin_in(self._state, self._state.node(number))}
+        return [number for number in numbers if number not in self._open]
 
 
-def _words(report: Report | None, is_missing: bool) -> str:
-    if report is None:
-        return "starting"
-    if is_missing and report.proven:
-        return f"{report.words}; waiting for its accounts"
-    return report.words
+def _is_proven(report: Report | None) -> bool:
+    return report is not None and report.proven
+
+
+def _words(report: Report | None) -> str:
+    return "starting" if report is None else report.words
 
 
 def _obituary(state: DemoState, number: int, what: str) -> str:
