@@ -99,11 +99,10 @@ def processes(state: DemoState, number: int) -> list[ProcessId]:
 
 
 def broker(state: DemoState, number: int) -> ProcessId | None:
-    """The Erlang VM of this member; those of its tools do not bear the node's name."""
-    names = {("-sname", state.node(number).name), ("-name", state.node(number).name)}
+    """The Erlang VM that was told to start RabbitMQ; those of its tools were told other things."""
     for process in processes(state, number):
-        arguments = proc.arguments(process)
-        if proc.command_name(process) == "beam.smp" and names & set(pairwise(arguments)):
+        told = set(pairwise(proc.arguments(process)))
+        if proc.command_name(process) == "beam.smp" and ("-s", "rabbit") in told:
             return process
     return None
 
