@@ -128,6 +128,7 @@ class Hands:
             if lease is None or (lease.instance, lease.epoch) != (self._identity.instance, act.epoch):
                 raise CommandFailed("provisioning was not begun: the lease is no longer mine", exit_status=None)
             self._commands.provision(act.cluster_id)
+            self._memory.provisioned_at = self._clock.monotonic()
             self._memory.provisioned_for, self._memory.provision_failed_at = wanted_for, None
 
         self._long("provision", provision, d, act.epoch)

@@ -3,7 +3,7 @@
 Nothing here survives the process; what must survive is on the volume (marker, epoch) or in Redis.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rmqcluster.agent.prober import Answers
 from rmqcluster.agent.store_worker import Reading
@@ -42,7 +42,7 @@ class Memory:
     marked: frozenset[str] = frozenset()
     provisioned_for: frozenset[str] = frozenset()
     provision_failed_at: float | None = None
-    reported: set[str] = field(default_factory=set)
+    provisioned_at: float = 0.0  # a stamp that was read before says nothing any more
 
     def learn(self, identity: Identity, now: float, view: StoreView) -> None:
         """Take from a reading what must be remembered beyond it."""
@@ -92,7 +92,7 @@ def observe(
             cluster_id=broker.cluster_id,
             exits=broker.exits,
             version=broker.version,
-            stamp=facts.stamp if facts else None,
+            stamp=facts.stamp if facts and answers.at >= memory.provisioned_at else None,
             broker_cluster_id=facts.broker_cluster_id if facts else None,
         ),
         store=reading.view,
