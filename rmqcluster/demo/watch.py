@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rmqcluster.demo import layout
@@ -21,6 +22,7 @@ MOST_BYTES = 4 * 1024 * 1024
 POLL_SECONDS = 0.15
 LOGIN_POLL_SECONDS = 0.5
 LOG_LINES = 15
+CHATTER = (" [info] ", " [notice] ", " [debug] ")
 
 Say = Callable[[str], None]
 
@@ -142,8 +144,14 @@ def _words(report: Report | None) -> str:
 
 def _obituary(state: DemoState, number: int, what: str) -> str:
     log = state.log_file(number)
-    lines = "\n".join(f"  | {line}" for line in layout.tail(log, LOG_LINES)) or "  | (nothing)"
+    lines = "\n".join(f"  | {line}" for line in telling_lines(log, LOG_LINES)) or "  | (nothing)"
     return f"{state.node(number).name}: {what}. The last lines of {log}:\n{lines}"
+
+
+def telling_lines(log: Path, count: int) -> list[str]:
+    """The last lines of a member's log without the broker's chatter."""
+    lines = [line for line in layout.tail(log, 2000) if not any(level in line for level in CHATTER)]
+    return lines[-count:]
 
 
 def _get(port: int, path: str, headers: Mapping[str, str]) -> tuple[int, Any] | None:

@@ -75,6 +75,18 @@ class Cluster:
         self.start()
         self.await_members()
 
+    def heal(self) -> None:
+        """Whatever a failed test left behind: everything runs again, all are members."""
+        self.redis_resume()
+        if not self.demo.redis.is_up:
+            self.redis_start()
+        for number in self.numbers:
+            self.resume(number)
+            if not self.demo.node(number).is_up:
+                self.kill(number)
+                self.start(number)
+        self.await_members()
+
     def kill(self, *numbers: int) -> None:
         """SIGKILL supervisor and broker: the host is gone."""
         for number in numbers or self.numbers:
@@ -274,7 +286,7 @@ class Cluster:
         parts = []
         for number in self.numbers:
             parts.append(f"--- {self.name(number)} ---")
-            parts += self.log(number, 40)
+            parts += watch.telling_lines(self.demo.log_file(number), 40)
         return "\n".join(parts)
 
 

@@ -1,17 +1,14 @@
 """Redis is a coordinator that may go, lie or come back empty: brokers are never touched for it."""
 
-from collections.abc import Iterator
-
 import pytest
 from cluster import TTL_SECONDS, Cluster, never
 from support import wait_until
 
 
 @pytest.fixture(autouse=True)
-def whole(formed: Cluster) -> Iterator[None]:
+def whole(formed: Cluster) -> None:
     """Every test begins and ends with three members and a Redis."""
-    formed.await_members()
-    return
+    formed.heal()
 
 
 def test_redis_killed_and_returned_empty(formed: Cluster) -> None:
