@@ -77,10 +77,14 @@ class Hands:
             leaving = act if isinstance(act, a.ExitProcess) else leaving
         return leaving
 
+    def _record(self, kind: str, text: str, rule: int = 0, epoch: int = 0) -> None:
+        """Into the history alone: the decision that led here has said it in the log."""
+        self._worker.submit(Event(self._identity.me, kind, text, rule, epoch))
+
     def event(self, kind: str, text: str, rule: int = 0, epoch: int = 0) -> None:
         """Say it in the log and write it into the history."""
         self._journal.say(text, kind=kind, rule=rule, epoch=epoch)
-        self._worker.submit(Event(self._identity.me, kind, text, rule, epoch))
+        self._record(kind, text, rule, epoch)
 
     def _write_marker(self, act: a.WriteMarker, o: Observation, d: Decision) -> None:
         old = o.disk.marker
@@ -89,7 +93,7 @@ class Hands:
             marker = replace(old, stage=act.stage, epoch=max(act.epoch, old.epoch), host=self._identity.host)
         self._volume.write_marker(marker)
         self._volume.raise_epoch(act.epoch)
-        self.event("member" if act.stage is Stage.MEMBER else str(act.stage), d.reason, d.rule, act.epoch)
+        self._record("member" if act.stage is Stage.MEMBER else str(act.stage), d.reason, d.rule, act.epoch)
 
     def _start(self, act: a.StartBroker, o: Observation, d: Decision) -> None:
         if act.fresh:
@@ -100,12 +104,12 @@ class Hands:
             stage = Stage.FOUNDING if act.purpose is Purpose.FOUND else Stage.JOINING
             self._volume.write_marker(Marker(act.cluster_id, stage, act.epoch, self._identity.host))
         self._broker.start(Boot(act.purpose, act.cluster_id, act.target))
-        self.event("boot", d.reason, d.rule, act.epoch)
+        self._record("boot", d.reason, d.rule, act.epoch)
 
     def _stop(self, act: a.StopBroker, o: Observation, d: Decision) -> None:
         self._memory.stop_signalled = True
         self._broker.terminate()
-        self.event("stop", act.reason, d.rule)
+        self._record("stop", act.reason, d.rule)
 
     def _kill(self, act: a.KillBroker, o: Observation, d: Decision) -> None:
         self._broker.kill()
@@ -114,7 +118,7 @@ class Hands:
     def _report(self, act: a.Report, o: Observation, d: Decision) -> None:
         if act.key.startswith("marked "):
             self._memory.marked |= {act.key.removeprefix("marked ")}
-        self.event("report", act.text, d.rule)
+        self._record("report", act.text, d.rule)
 
     def _join_by_command(self, act: a.JoinByCommand, o: Observation, d: Decision) -> None:
         self._long("join", lambda: self._commands.join(act.target), d)
@@ -144,7 +148,7 @@ class Hands:
                 self._memory.provision_failed_at = self._clock.monotonic()
                 self.event("failed", f"{name}: {error}", d.rule, epoch)
             else:
-                self.event(name, d.reason, d.rule, epoch)
+                self.event(name, f"done: {d.reason}", d.rule, epoch)
 
         self._long_acts.run(name, guarded)
 

@@ -101,7 +101,9 @@ class Agent:
     def _observe(self) -> Observation:
         parts = self._parts
         broker = parts.broker.state()
-        parts.prober.active = broker.phase is BrokerPhase.READY
+        if parts.prober.active != (broker.phase is BrokerPhase.READY):
+            parts.prober.active = broker.phase is BrokerPhase.READY
+            parts.prober.wake()
         return observe(
             self._identity,
             self._policy,

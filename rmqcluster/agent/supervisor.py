@@ -5,7 +5,7 @@ waits for a descriptor or for the next turn.
 """
 
 import selectors
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from signal import SIGINT, SIGTERM
 from typing import Protocol
 
@@ -62,7 +62,6 @@ class Supervisor:
         self._selector.register(wakeup, selectors.EVENT_READ)
         self._selector.register(notify, selectors.EVENT_READ)
         self._selector.register(broker.output_fileno(), selectors.EVENT_READ)
-        self.on_broker_ready: Callable[[], None] = lambda: None
 
     def run(self) -> int:
         """Turn until a rule asks to end the process."""
@@ -85,7 +84,6 @@ class Supervisor:
         self._broker.on_readable()
         for fields in self._notify.read():
             self._broker.on_notify(fields)
-            self.on_broker_ready()
         self._collect()
 
     def _collect(self) -> None:

@@ -173,7 +173,6 @@ def _run(site: Site) -> int:
     http.start()
     try:
         supervisor = Supervisor(agent, broker, site.children, site.wakeup, site.notify, worker, steppers, site.journal)
-        supervisor.on_broker_ready = prober.wake
         return supervisor.run()
     finally:
         http.stop()

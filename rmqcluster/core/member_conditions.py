@@ -208,5 +208,5 @@ def adoptable(o: Observation) -> bool:
     return o.broker.broker_cluster_id is not None
 
 
-def epoch_behind(o: Observation) -> bool:
-    return o.store is not None and o.store.epoch > o.disk.epoch_high
+def unheard(o: Observation) -> bool:
+    return e.is_mutual(o) is None

@@ -243,8 +243,9 @@ def adopt(o: Observation) -> Outcome:
     return Outcome((WriteMarker(cluster_id, Stage.MEMBER, 0),), text, "member")
 
 
-def remember_epoch(o: Observation) -> Outcome:
-    return Outcome((RaiseEpoch(o.store.epoch if o.store else 0),), state="member")
+def ask_around(o: Observation) -> Outcome:
+    whom = "my own broker" if o.view is None else ", ".join(sorted(o.view.members - {o.me} - set(e.peer_views(o))))
+    return Outcome(text=f"the broker runs; not heard yet whom it and the members list: {whom}", state="unproven")
 
 
 def unproven(o: Observation) -> Outcome:
@@ -254,4 +255,5 @@ def unproven(o: Observation) -> Outcome:
 
 
 def steady(o: Observation) -> Outcome:
-    return Outcome(state="member")
+    behind = o.store is not None and o.store.epoch > o.disk.epoch_high
+    return Outcome((RaiseEpoch(o.store.epoch),) if behind and o.store is not None else (), state="member")

@@ -148,7 +148,7 @@ MEMBER_RULES: tuple[Rule, ...] = (
         then.adopt,
         "a cluster made by hand is taken over as it is",
     ),
-    Rule(630, (c.broker_ready, c.mutual, c.epoch_behind), then.remember_epoch, "epochs only rise"),
     Rule(640, (c.broker_ready, c.mutual), then.steady, "mutual member"),
+    Rule(650, (c.broker_ready, c.unheard), then.ask_around, "unknown is not false"),
     Rule(690, (), then.unproven, "local health proves nothing"),
 )

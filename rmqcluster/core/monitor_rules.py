@@ -169,7 +169,7 @@ def elect(o: Observation) -> Outcome:
 
 def provision(o: Observation) -> Outcome:
     assert o.disk.marker is not None, "a registered member has a marker"
-    return Outcome((Provision(_epoch(o), o.disk.marker.cluster_id),), "accounts and topology are provisioned")
+    return Outcome((Provision(_epoch(o), o.disk.marker.cluster_id),), "bringing accounts and topology up to date")
 
 
 def wait_for_joiners(o: Observation) -> Outcome:
