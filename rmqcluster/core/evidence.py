@@ -148,8 +148,20 @@ def join_target(o: Observation) -> Announcement | None:
     founder = others(o).get(claim.node) if claim is not None else None
     if claim is None or founder is None or founder.instance != claim.instance:
         return None
-    booting = founder.broker in (BrokerPhase.STARTING, BrokerPhase.READY)
-    return founder if booting and founder.cluster_id == claim.cluster_id else None
+    up = founder.broker is BrokerPhase.READY or (
+        founder.broker is BrokerPhase.STARTING and waits_for_founder(founder.version)
+    )
+    return founder if up and founder.cluster_id == claim.cluster_id else None
+
+
+def waits_for_founder(version: str | None) -> bool:
+    """May joiners boot beside a founder that is not up yet? Their discovery waits for it; that saves seconds.
+
+    Measured on 4.3.6 (Khepri). On 3.10.8 (Mnesia) a joiner that finds the founder before its feature flags are
+    all enabled copies tables that do not fit and dies with `schema_integrity_check_failed`.
+    """
+    numbers = [int(part) for part in (version or "").split(".")[:2] if part.isdigit()]
+    return len(numbers) == 2 and numbers >= [4, 3]
 
 
 def target_cluster_id(o: Observation) -> str | None:
