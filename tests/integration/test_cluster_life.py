@@ -5,6 +5,7 @@ import pytest
 from cluster import TTL_SECONDS, Cluster
 from support import wait_until
 
+PERSISTENT = pika.BasicProperties(delivery_mode=2)
 QUORUM_QUEUES = {
     "tasks.high_priority",
     "tasks.normal",
@@ -132,26 +133,24 @@ def test_confirmed_messages_survive_the_loss_of_any_node(formed: Cluster, number
     other = number % 3 + 1
     lost = formed.name(number)
     bodies = [f"{number} {when} {i}".encode() for when in ("before", "during") for i in range(5)]
-    with formed.channel(number) as channel:
-        for body in bodies[:5]:
-            _publish_until_confirmed(channel, body)
+    _publish(formed, number, bodies[:5])
     formed.kill(number)
-    with formed.channel(other) as channel:
-        for body in bodies[5:]:
-            _publish_until_confirmed(channel, body)
+    _publish(formed, other, bodies[5:])
     wait_until(
         lambda: lost not in formed.redis_dump()["members"] and formed.redis_dump()["master"] not in (lost, None),
         TTL_SECONDS + 5,
         "the labels move away from the lost node",
     )
-    row = formed.row(number, by=other)
-    assert row["registered"] is False
-    assert row["running"] is not True
+    wait_until(
+        lambda: (row := formed.row(number, by=other)) and (row["registered"], row["running"]) == (False, False),
+        5,
+        "the others report it lost",
+    )
 
     formed.start(number)
     formed.await_members()
     with formed.channel(number) as channel:
-        assert set(_drain(channel, "tasks.normal")) == set(bodies)
+        assert sorted(_drain(channel, "tasks.normal")) == sorted(bodies)
 
 
 def test_a_fast_restart_is_not_a_twin(formed: Cluster) -> None:
@@ -182,14 +181,8 @@ def test_a_changed_password_is_applied_on_the_next_start(formed: Cluster) -> Non
         assert formed.exit_code(number) == 0
         formed.start(number)
         formed.await_members()
-    wait_until(
-        lambda: (
-            formed.api(1, "/api/whoami", "worker1", "another-password-1")[0] in (200, 403)
-            and formed.api(1, "/api/whoami", "worker1", old)[0] == 401
-        ),
-        30,
-        "the new password works and the old one does not",
-    )
+    wait_until(lambda: _may_enter(formed, "another-password-1"), 30, "the new password works")
+    assert not _may_enter(formed, old)
 
 
 def test_the_same_content_is_not_provisioned_again(formed: Cluster) -> None:
@@ -215,17 +208,30 @@ def test_no_secret_shows(formed: Cluster) -> None:
     assert not [secret for secret in secrets if secret in shown]
 
 
-def _publish_until_confirmed(channel: pika.adapters.blocking_connection.BlockingChannel, body: bytes) -> None:
-    """A queue that is just electing a leader refuses; a refusal is no promise, and the publisher tries again."""
+def _publish(cluster: Cluster, number: int, bodies: list[bytes]) -> None:
+    """Publish until each body is confirmed. A refusal is no promise: RabbitMQ 3.10 goes on refusing on a channel
+    that was opened while the queue had no leader, so every try has a connection of its own."""
+    left = list(bodies)
 
-    def confirmed() -> bool:
+    def all_confirmed() -> bool:
         try:
-            channel.basic_publish("tasks.direct", "normal", body, pika.BasicProperties(delivery_mode=2), mandatory=True)
+            with cluster.channel(number) as channel:
+                while left:
+                    channel.basic_publish("tasks.direct", "normal", left[0], PERSISTENT, mandatory=True)
+                    left.pop(0)
         except pika.exceptions.NackError:
             return False
         return True
 
-    wait_until(confirmed, 30, f"{body!r} is confirmed")
+    wait_until(all_confirmed, 30, f"{left!r} are confirmed")
+
+
+def _may_enter(cluster: Cluster, password: str) -> bool:
+    try:
+        with cluster.channel(1, "worker1", password):
+            return True
+    except pika.exceptions.ProbableAuthenticationError:
+        return False
 
 
 def _get(channel: pika.adapters.blocking_connection.BlockingChannel, queue: str) -> tuple | None:
