@@ -42,6 +42,7 @@ class Sources:
     last_contact_seconds: float | None = None  # since the last timely reply of Redis
     views: Mapping[str, View] = field(default_factory=dict)  # brokers asked directly: newer than Redis' copies
     reports: Mapping[str, Announcement] = field(default_factory=dict)  # supervisors asked directly
+    management: Mapping[str, str] = field(default_factory=dict)  # addresses known otherwise than from Redis
     lost_seconds: Mapping[str, float] = field(default_factory=dict)  # since when a member has been lost
     cluster_id: str | None = None  # known otherwise than from Redis
     warnings: tuple[str, ...] = ()  # about Redis, beside those of `store`
@@ -217,7 +218,7 @@ def _describe_member(node: str, sources: Sources, views: Mapping[str, View]) -> 
         state=_state(node, said, sources, running),
         version=_optional(said.version if said else None),
         http=_optional(said.http if said else None),
-        management=_optional(said.management if said else None),
+        management=_optional((said.management if said else None) or sources.management.get(node)),
         held=_optional(said.held if said else None),
     )
 
