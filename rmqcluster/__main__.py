@@ -1,4 +1,8 @@
-"""`rmqcluster` and `python -m rmqcluster`. The container's health check is answered before anything big is loaded."""
+"""`rmqcluster` and `python -m rmqcluster`.
+
+Two commands are answered before anything big is loaded: the container's health check, because it runs every
+few seconds, and the supervisor, because it stays and its memory counts.
+"""
 
 import os
 import sys
@@ -10,6 +14,10 @@ def main() -> int:
         from rmqcluster.cli.healthcheck import check
 
         return check(os.environ)
+    if sys.argv[1:] == ["entrypoint"]:
+        from rmqcluster.agent.wiring import run_entrypoint
+
+        return run_entrypoint()
     from rmqcluster.cli.main import run
 
     return run(sys.argv[1:])
