@@ -64,6 +64,7 @@ class Agent:
             parts.journal,
         )
         self._said: dict[str, tuple[int, str]] = {}
+        self._warned: tuple[str, ...] = ()
         self.published: Published | None = None
         self.on_published: Callable[[Published], None] = lambda _published: None
         self.member_rules: tuple[Rule, ...] = MEMBER_RULES
@@ -85,6 +86,7 @@ class Agent:
     def tick(self) -> ExitProcess | None:
         """Observe once, decide by both tables, act. Returns the wish to end the process, if any."""
         o = self._observe()
+        self._say_warnings(o)
         decision = decide(self.member_rules, o)
         self._say_change("member", decision)
         self._announce(o, decision)
@@ -161,6 +163,12 @@ class Agent:
         unheard = o.store is None or e.is_mutual(o) is not True
         wanted = dict(marker.peers) if marker is not None and unheard else {}
         self._parts.prober.want_peers({n: where for n, where in wanted.items() if n != o.me})
+
+    def _say_warnings(self, o: Observation) -> None:
+        warnings = o.store.warnings if o.store is not None else self._warned
+        for warning in sorted(set(warnings) - set(self._warned)):
+            self._parts.journal.say(warning, kind="warning")
+        self._warned = warnings
 
     def _say_change(self, who: str, decision: Decision) -> None:
         said = (decision.rule, decision.held or decision.state)

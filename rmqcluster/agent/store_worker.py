@@ -26,6 +26,7 @@ class Reading:
 
     view: StoreView | None = None
     trouble: str = ""
+    refused: bool = False
     since: float = 0.0  # since when `view` is, or is not, there
     steady_since: float | None = None
     claim_safe_until: float = 0.0
@@ -137,6 +138,7 @@ class StoreWorker:
                 since=at if stale else old.since,
                 steady_since=None,
                 trouble=str(error),
+                refused=isinstance(error, StoreRefused),
             )
             # A refused act is decided again on the next reading; it must not wait here and come out of time.
             self._acts = deque((a for a in self._acts if isinstance(a, Event)), maxlen=QUEUE_LIMIT)

@@ -131,6 +131,7 @@ class RabbitProcess:
             cluster_id=boot.cluster_id if boot else None,
             exits=self._exits,
             version=self._scripts.version,
+            waits_for=self.waits_for(),
         )
 
     def waits_for(self) -> str:

@@ -101,6 +101,10 @@ def store_silent(o: Observation) -> bool:
     return o.store is None
 
 
+def store_refused(o: Observation) -> bool:
+    return o.store_refused
+
+
 def redis_wait_over(o: Observation) -> bool:
     return e.waited(o, max(o.started_at, o.store_since), o.policy.redis_wait_seconds)
 

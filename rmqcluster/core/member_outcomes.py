@@ -99,6 +99,10 @@ def boot_with_data(o: Observation) -> Outcome:
     return Outcome((StartBroker(Purpose.DATA, cluster_id=o.disk.cluster_id),), state="booting")
 
 
+def exit_refused(o: Observation) -> Outcome:
+    return Outcome((ExitProcess(ExitCode.CONFIGURATION, o.store_trouble),), o.store_trouble, "failed")
+
+
 def exit_without_redis(o: Observation) -> Outcome:
     text = (
         f"Redis did not answer for {o.policy.redis_wait_seconds:g} s ({o.store_trouble}) and the disk is blank; "
@@ -227,12 +231,21 @@ def wait_for_proof(o: Observation) -> Outcome:
     return Outcome(text="joined: waiting until it and the members list each other", state="joining")
 
 
+def tell_twin(o: Observation) -> Outcome:
+    return Outcome(
+        text=f"another instance beats under the name {o.me}: this one writes no heartbeat; stop the other one",
+        state="twin",
+    )
+
+
 def wait_for_boot(o: Observation) -> Outcome:
+    said = f"; it says: {o.broker.waits_for}" if o.broker.waits_for else ""
     if o.broker.purpose is Purpose.DATA:
         missing = sorted(set(o.disk.marker.members if o.disk.marker else ()) - {o.me} - set(e.peer_views(o)))
         whom = f"; it needs a majority, not heard: {', '.join(missing)}" if missing else ""
-        return Outcome(text=f"the broker boots with its own data{whom}", state="booting")
-    return Outcome(text=f"the broker boots ({o.broker.purpose})", state="joining" if o.broker.target else "founding")
+        return Outcome(text=f"the broker boots with its own data{whom}{said}", state="booting")
+    state = "joining" if o.broker.target else "founding"
+    return Outcome(text=f"the broker boots ({o.broker.purpose}){said}", state=state)
 
 
 def adopt(o: Observation) -> Outcome:

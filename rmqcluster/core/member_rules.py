@@ -65,6 +65,12 @@ MEMBER_RULES: tuple[Rule, ...] = (
         "the members list this node: it may have joined",
     ),
     Rule(
+        405,
+        (c.broker_down, c.store_silent, c.store_refused),
+        then.exit_refused,
+        "a wrong password does not become right by waiting",
+    ),
+    Rule(
         410,
         (c.broker_down, c.store_silent, c.redis_wait_over),
         then.exit_without_redis,
@@ -141,6 +147,8 @@ MEMBER_RULES: tuple[Rule, ...] = (
         "a node that strayed alone confirmed nothing to anybody",
     ),
     Rule(595, (c.joining_boot, c.broker_ready), then.wait_for_proof, "membership is proven by both sides"),
+    Rule(602, (c.name_taken, c.owner_proven_dead), then.take_name, "the last owner of this name is dead"),
+    Rule(604, (c.broker_ready, c.name_taken), then.tell_twin, "one name, one live instance"),
     Rule(610, (c.broker_starting,), then.wait_for_boot, "the broker says when it is ready"),
     Rule(
         620,

@@ -225,6 +225,7 @@ class BrokerState:
     version: str | None = None
     stamp: str | None = None  # provisioning stamp found in the broker; "" when there is none; None unknown
     broker_cluster_id: str | None = None  # RabbitMQ's own id of the cluster
+    waits_for: str = ""  # what a starting broker says it waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +243,7 @@ class Observation:
     store_since: float = 0.0  # since when the store has been continuously in its state (readable, or None)
     steady_since: float | None = None  # start of the present run of timely replies without a gap
     store_trouble: str = ""
+    store_refused: bool = False  # Redis answers, but not to us: a wrong password or missing permission
     view: View | None = None  # whom my own broker lists; None unknown
     peer_views: Mapping[str, View] = field(default_factory=dict)  # asked of peers directly, when Redis is silent
     host: str | None = None
