@@ -1,0 +1,265 @@
+"""Members, disks, brokers, one Redis and an orchestrator that starts again what ended."""
+
+import random
+from dataclasses import dataclass
+
+from fakes.memory_store import MemoryState
+
+from rmqcluster.core.model import BrokerPhase, JoinMode, Policy
+from rmqcluster.errors import ExitCode
+
+from .brokers import Cluster, Db, SimBroker, SimDisk
+from .checkers import Checker
+from .faults import Fault, Options
+from .kernel import Kernel
+from .plants import NOTHING, Plant
+from .process import SimProcess
+
+CLIENT_SECONDS = 1.5  # how often clients publish
+
+
+@dataclass(slots=True)
+class Redis:
+    """How the shared store behaves towards its callers."""
+
+    slow_seconds: float = 0.0
+    loses_replies: float = 0.0
+
+
+class World:
+    def __init__(self, seed: int, options: Options, plant: Plant = NOTHING, tracing: bool = False) -> None:
+        self.kernel = Kernel(seed, tracing)
+        self.random: random.Random = self.kernel.random
+        self.options, self.plant = options, plant
+        mode = JoinMode.RABBITMQCTL if options.by_command else JoinMode.BOOT
+        self.policy = Policy(size=options.size, join=mode)
+        self.state = MemoryState(lambda: self.kernel.now, seed)
+        self.redis = Redis()
+        self.api_trouble = 0.0
+        self.version = 0  # rises with every change that a broker could see
+        self.names = [f"rabbit@n{i + 1}" for i in range(options.size)]
+        self.disks = {name: SimDisk(name) for name in self.names}
+        self.processes: dict[str, SimProcess] = {}
+        self.twins: list[SimProcess] = []
+        self.clusters: list[Cluster] = []
+        self.cut: frozenset[str] = frozenset()  # brokers on the small side of a partition
+        self.cut_ended = 0.0
+        self.healing = False
+        self._runs = 0
+        self.checker = Checker(self)
+        self.kernel.after(CLIENT_SECONDS, self._publish)
+
+    # ---- brokers ----
+    def changed(self) -> None:
+        self.version += 1
+
+    def new_cluster(self, founding_id: str | None) -> Cluster:
+        cluster = Cluster(f"uid{len(self.clusters)}", founding_id)
+        self.clusters.append(cluster)
+        self.changed()
+        return cluster
+
+    def brokers(self) -> list[SimBroker]:
+        return [p.broker for p in (*self.processes.values(), *self.twins) if not p.dead]
+
+    def reachable(self, one: str, other: str) -> bool:
+        return one == other or (one in self.cut) == (other in self.cut)
+
+    def broker_named(self, name: str, asked_by: str) -> SimBroker | None:
+        """The running broker that answers under a name."""
+        for broker in self.brokers():
+            if broker.name == name and broker.phase is BrokerPhase.READY and self.reachable(name, asked_by):
+                return broker
+        return None
+
+    def ready_under(self, name: str, asked_by: str) -> bool:
+        return self.broker_named(name, asked_by) is not None
+
+    def has_majority(self, db: Db, asked_by: str) -> bool:
+        """Are most members of this disk's cluster up, with the disks that the cluster knows?"""
+        up = sum(
+            1
+            for broker in self.brokers()
+            if broker.loaded
+            and self.reachable(broker.name, asked_by)
+            and db.cluster.members.get(broker.name) is broker.disk.db
+        )
+        return up > len(db.cluster.members) // 2
+
+    # ---- clients ----
+    def _publish(self) -> None:
+        self.kernel.after(CLIENT_SECONDS, self._publish)
+        for cluster in self.clusters:
+            if not cluster.stamp:
+                continue
+            for side in (False, True):
+                dbs = [
+                    b.disk.db
+                    for b in self.brokers()
+                    if b.phase is BrokerPhase.READY
+                    and b.disk.db is not None
+                    and (b.name in self.cut) is side
+                    and cluster.members.get(b.name) is b.disk.db
+                ]
+                if len(dbs) > len(cluster.members) // 2:
+                    cluster.confirmed += 1
+                    for db in dbs:
+                        db.holds = cluster.confirmed
+                    self.checker.confirmed(cluster)
+
+    # ---- processes ----
+    def start(self, node: str) -> SimProcess | None:
+        """Start the supervisor of a node, unless it runs."""
+        old = self.processes.get(node)
+        if old is not None and not old.dead:
+            return None
+        self._runs += 1
+        process = SimProcess(self, node, self.disks[node], f"{node[7:]}#{self._runs}")
+        self.processes[node] = process
+        self.kernel.log(process.instance, "starts")
+        return process
+
+    def start_later(self, node: str, seconds: float) -> None:
+        self.kernel.after(seconds, lambda: self.start(node) and None)
+
+    def ended(self, process: SimProcess) -> None:
+        """The orchestrator starts again what failed; a twin is left alone."""
+        if process in self.twins:
+            return
+        if process.exit_code != ExitCode.OK or self.healing:
+            self.start_later(process.node, self.random.uniform(1.0, 6.0))
+
+    def start_twin(self, node: str) -> SimProcess:
+        self._runs += 1
+        twin = SimProcess(self, node, SimDisk(node), f"{node[7:]}#{self._runs}twin")
+        self.twins.append(twin)
+        return twin
+
+    def may_wipe(self, node: str) -> bool:
+        """No schedule destroys what no design could survive: a majority of copies, or of witnesses."""
+        db = self.disks[node].db
+        if db is None:
+            return True
+        known = db.cluster
+        intact = sum(1 for n, d in known.members.items() if d is not None and n != node and self.disks[n].db is d)
+        return intact > len(known.members) // 2 and intact > self.options.size - self.policy.majority
+
+    def wipe(self, node: str, broker_only: bool) -> None:
+        """The environment loses data; the process must not run."""
+        disk = self.disks[node]
+        disk.wiped = disk.wiped or disk.db is not None
+        disk.db = None
+        if not broker_only:
+            disk.marker, disk.epoch, disk.last_instance = None, 0, None
+
+    # ---- faults ----
+    def schedule(self) -> None:
+        """Put the starts and the faults of the options into the heap."""
+        if self.options.redis_from:
+            self.state.available = False
+            self.kernel.at(self.options.redis_from, lambda: self._redis_up(False))
+        for node, at in zip(self.names, self.options.start_at, strict=True):
+            self.kernel.at(at, lambda node=node: self.start(node) and None)  # type: ignore[misc]
+        for fault in self.options.faults:
+            self.kernel.at(fault.at, lambda fault=fault: self.strike(fault))  # type: ignore[misc]
+
+    def strike(self, fault: Fault) -> None:
+        if self.healing:
+            return
+        node = self.names[fault.node]
+        self.kernel.log("fault", str(fault))
+        if fault.kind.startswith("redis"):
+            self._strike_redis(fault)
+        elif fault.kind == "all_down":
+            for name in self.names:
+                self._kill(name, self.random.uniform(0.0, fault.seconds))
+        elif fault.kind == "partition":
+            self.cut = frozenset({node})
+            self.changed()
+            self.kernel.after(fault.seconds, self._end_partition)
+        elif fault.kind == "api_trouble":
+            self.api_trouble = 0.5
+            self.kernel.after(fault.seconds, lambda: setattr(self, "api_trouble", 0.0))
+        elif fault.kind == "twin":
+            twin = self.start_twin(node)
+            self.kernel.after(30.0 + fault.seconds, twin.kill)
+        else:
+            self._strike_member(fault, node)
+
+    def _strike_redis(self, fault: Fault) -> None:
+        if fault.kind == "redis_flushed":
+            self.flush()
+        elif fault.kind == "redis_slow":
+            self.redis.slow_seconds = 2.5
+            self.kernel.after(fault.seconds, lambda: setattr(self.redis, "slow_seconds", 0.0))
+        elif fault.kind == "redis_loses_replies":
+            self.redis.loses_replies = 0.3
+            self.kernel.after(fault.seconds, lambda: setattr(self.redis, "loses_replies", 0.0))
+        else:
+            self.state.available = False
+            empty = fault.kind == "redis_emptied"
+            self.kernel.after(fault.seconds, lambda: self._redis_up(empty))
+
+    def flush(self) -> None:
+        self.state.flush()
+        self.checker.flushed()
+
+    def _redis_up(self, empty: bool) -> None:
+        if empty:
+            self.flush()
+        self.state.available = True
+
+    def _end_partition(self) -> None:
+        self.cut, self.cut_ended = frozenset(), self.kernel.now
+        self.changed()
+
+    def _kill(self, node: str, down_seconds: float) -> None:
+        process = self.processes.get(node)
+        if process is not None and not process.dead:
+            process.kill()
+        self.start_later(node, down_seconds)
+
+    def _strike_member(self, fault: Fault, node: str) -> None:
+        process = self.processes.get(node)
+        if process is None or process.dead:
+            return
+        if fault.kind in ("kill", "kill_wiped", "kill_emptied"):
+            self._kill(node, fault.seconds)
+            if fault.kind != "kill" and self.may_wipe(node):
+                self.wipe(node, fault.kind == "kill_emptied")
+        elif fault.kind == "kill_broker":
+            process.broker.crash("killed (simulated)")
+        elif fault.kind == "stop":
+            process.agent.ask_stop()
+            process.loop.wake()
+            self.start_later(node, 12.0 + fault.seconds)
+        elif fault.kind == "pause":
+            process.stop_for(fault.seconds, fault.broker_too)
+        elif fault.kind == "cut_from_redis":
+            process.cut_from_redis = True
+            self.kernel.after(fault.seconds, lambda: setattr(process, "cut_from_redis", False))
+        elif fault.kind == "kill_at_call":
+            self.start_later(node, 20.0)
+            process.plan(process.calls + fault.calls, lambda: self._kill_here(process, fault.seconds))
+        else:
+            assert fault.kind == "pause_at_call", fault.kind
+            process.plan(process.calls + fault.calls, lambda: process.stop_here(fault.seconds, fault.broker_too))
+
+    def _kill_here(self, process: SimProcess, down_seconds: float) -> None:
+        if not self.healing:
+            self.start_later(process.node, down_seconds)
+            process.kill_here()
+
+    def heal(self) -> None:
+        """The end of all faults; what is down comes up."""
+        self.healing = True
+        self.redis.slow_seconds = self.redis.loses_replies = self.api_trouble = 0.0
+        self.state.available = True
+        self._end_partition()
+        for twin in self.twins:
+            twin.kill()
+        for process in self.processes.values():
+            process.paused_until = process.broker.paused_until = 0.0
+            process.cut_from_redis = False
+        for node in self.names:
+            self.start_later(node, self.random.uniform(0.0, 3.0))
