@@ -6,7 +6,7 @@ SEEDS ?= 1000
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-status demo-kill demo-start demo-down status health test lint bench sim
+.PHONY: help setup demo demo-status demo-kill demo-start demo-down status health test lint bench sim docs
 
 help: ## show this list
 	@printf 'usage: make TARGET\n\n'
@@ -49,3 +49,6 @@ bench: setup ## measure on this machine and write docs/benchmarks.md
 
 sim: setup ## run seeded fault schedules in virtual time (SEEDS=1000)
 	@$(PYTHON) -m tests.sim --seeds '$(SEEDS)'
+
+docs: setup ## rewrite the generated tables in the documents
+	@PYTHONPATH=. $(PYTHON) scripts/tables.py
