@@ -32,7 +32,7 @@ def test_readme_names_every_exit_code() -> None:
     text = (TOP / "README.md").read_text()
     line = text[text.index("Exit codes:") :].split("\n\n")[0]
 
-    assert {int(n) for n in re.findall(r"\b(\d+) [a-z]", line)} == {int(code) for code in ExitCode}
+    assert {int(n) for n in re.findall(r"\b(\d+) [A-Za-z]", line)} == {int(code) for code in ExitCode}
 
 
 def test_readme_names_every_target() -> None:
