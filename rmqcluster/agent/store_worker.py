@@ -43,6 +43,7 @@ class StoreWorker:
         self._acts: deque[StoreAction | Event] = deque(maxlen=QUEUE_LIMIT)
         self._beat: Beat | None = None
         self._written: Beat | None = None
+        self._refused: tuple[StoreAction, float] | None = None
         self._sequence = 0
         self._next_beat_at = clock.monotonic()
         self._reading = Reading(since=clock.monotonic())
@@ -52,13 +53,20 @@ class StoreWorker:
         self.wake: Callable[[], None] = lambda: None
 
     def submit(self, act: StoreAction | Event) -> None:
-        """Queue one act; the condition it carries is checked by the store when it is carried out."""
+        """Queue one act; the condition it carries is checked by the store when it is carried out.
+
+        An act that was just refused is left out for a moment: decided again on every reading, it would make the
+        loop and this worker wake each other without pause until its time has come.
+        """
         with self._lock:
-            if act in self._acts:
+            if act in self._acts or (self._refused is not None and self._is_refused(act, *self._refused)):
                 return
             self._acts.append(act)
             self._idle.clear()
         self.wake()
+
+    def _is_refused(self, act: StoreAction | Event, refused: StoreAction, at: float) -> bool:
+        return act == refused and self._clock.monotonic() - at < UNSETTLED_SECONDS
 
     def drain(self, seconds: float) -> bool:
         """Wait until every queued act was tried, at most so long."""
@@ -108,7 +116,9 @@ class StoreWorker:
             if isinstance(act, Event):
                 self._store.record_event(act)
             else:
-                self.on_act(act, self._store.apply(act))
+                done = self._store.apply(act)
+                self._refused = None if done else (act, self._clock.monotonic())
+                self.on_act(act, done)
             with self._lock:
                 if self._acts and self._acts[0] is act:
                     self._acts.popleft()

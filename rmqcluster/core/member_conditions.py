@@ -140,6 +140,12 @@ def claim_is_mine(o: Observation) -> bool:
     return e.claim_is_mine(o)
 
 
+def claim_used_up(o: Observation) -> bool:
+    """Did this disk already boot, or begin to, for the claim that I hold? Joiners may have met that broker."""
+    claim, marker = o.store.claim if o.store else None, o.disk.marker
+    return marker is not None and claim is not None and marker.cluster_id == claim.cluster_id
+
+
 def founding_open(o: Observation) -> bool:
     """No record, no claim, nobody with data, a blank majority, and no cluster ever met by this process."""
     free = o.store is not None and o.store.record is None and o.store.claim is None

@@ -162,6 +162,11 @@ def wait_for_master(o: Observation) -> Outcome:
     return Outcome(text=f"cluster {name} exists: waiting for a proven master to join", state="waiting")
 
 
+def found_anew(o: Observation) -> Outcome:
+    text = "the founding broker ended: this claim is given up, a new founding gets an id of its own"
+    return Outcome((AbandonClaim(text),), text, "waiting")
+
+
 def found(o: Observation) -> Outcome:
     claim = o.store.claim if o.store else None
     assert claim is not None, "guarded by claim_is_mine with a reading"

@@ -93,6 +93,12 @@ MEMBER_RULES: tuple[Rule, ...] = (
     ),
     Rule(470, (c.broker_down, c.cluster_exists, c.master_wait_over), then.exit_without_master, "every wait has an end"),
     Rule(480, (c.broker_down, c.cluster_exists), then.wait_for_master, "one prefix, one cluster"),
+    Rule(
+        483,
+        (c.broker_down, c.claim_is_mine, c.claim_used_up),
+        then.found_anew,
+        "one id, one broker: who joined the one that ended must not be taken for a member of the next",
+    ),
     Rule(485, (c.broker_down, c.claim_is_mine), then.found, "the claim is mine: the intent goes to disk first"),
     Rule(490, (c.broker_down, c.founding_open), then.claim, "a blank majority announced itself and nobody has data"),
     Rule(492, (c.broker_down, c.master_wait_over), then.exit_without_master, "every wait has an end"),

@@ -140,6 +140,8 @@ class World:
         db = self.disks[node].db
         if db is None:
             return True
+        if self.twins:
+            return False  # a twin may carry one of the copies, and ends with it
         known = db.cluster
         intact = sum(1 for n, d in known.members.items() if d is not None and n != node and self.disks[n].db is d)
         return intact > len(known.members) // 2 and intact > self.options.size - self.policy.majority
@@ -181,8 +183,8 @@ class World:
             self.api_trouble = 0.5
             self.kernel.after(fault.seconds, lambda: setattr(self, "api_trouble", 0.0))
         elif fault.kind == "twin":
-            twin = self.start_twin(node)
-            self.kernel.after(30.0 + fault.seconds, twin.kill)
+            if self.options.size > 1 and not any(d.wiped for d in self.disks.values()):
+                self.kernel.after(30.0 + fault.seconds, self.start_twin(node).kill)
         else:
             self._strike_member(fault, node)
 
