@@ -119,6 +119,12 @@ def healthchecks(cluster: Cluster, rounds: int) -> tuple[list[tuple[float, float
     return [a for a, _ in pairs], [b for _, b in pairs]
 
 
+def is_khepri_only() -> bool:
+    """From 4.3 on; on older series the ratio is measured and argued."""
+    version = find_scripts(os.environ).version or "0.0"
+    return [int(part) for part in version.split(".")[:2]] >= [4, 3]
+
+
 def middle(values: list[float]) -> float:
     return statistics.median(values)
 
@@ -203,29 +209,35 @@ def _costs(cluster: Cluster, say: Callable[[str], None]) -> list[str]:
     ]  # fmt: skip
 
 
-def report(rows: list[str], rounds: int) -> str:
-    version = find_scripts(os.environ).version or "unknown"
+HEAD = """# Benchmarks
+
+Written by `make bench`, a section for each RabbitMQ series that it was run with. All ratios come from one run,
+interleaved; the middle value counts, all are shown. Both sides use the same plugins, ports, disk and machine;
+heartbeat 5 s, TTL 15 s.
+"""
+
+
+def machine(version: str, rounds: int) -> str:
     cores, memory = os.cpu_count(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     redis = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=True).stdout.split()[2]
-    python = platform.python_version()
-    machine = (
-        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: {platform.system()} {platform.release()}, "
-        f"{cores} cores, {memory:.0f} GiB, Python {python}, RabbitMQ {version}, Redis {redis[2:]}."
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {rounds} rounds: {platform.system()} {platform.release()}, {cores} cores, "
+        f"{memory:.0f} GiB, Python {platform.python_version()}, RabbitMQ {version}, Redis {redis[2:]}."
     )
-    return "\n".join(
-        [
-            "# Benchmarks",
-            "",
-            machine,
-            f"All ratios come from one run, {rounds} rounds, interleaved; the middle value counts, all are shown.",
-            "The same plugins, configuration, ports and disk on both sides; heartbeat 5 s, TTL 15 s.",
-            "",
-            "| what | rmqcluster | against | ratio | reach | |",
-            "|---|---|---|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
+
+
+def report(old: str, rows: list[str], rounds: int) -> str:
+    """The document with this run's section in it; sections of other series and remarks below rows stay."""
+    version = find_scripts(os.environ).version or "unknown"
+    title = f"## RabbitMQ {'.'.join(version.split('.')[:2])}"
+    sections = dict.fromkeys(["", title], "")
+    for part in ("\n" + old).split("\n## ")[1:]:
+        name, _, body = part.partition("\n")
+        sections[f"## {name}"] = body.strip()
+    remarks = sections[title].partition("\nRemarks: ")[1:]
+    head = ["| what | rmqcluster | against | ratio | reach | |", "|---|---|---|---|---|---|"]
+    sections[title] = "\n".join([machine(version, rounds), "", *head, *rows]) + "".join(remarks)
+    return HEAD + "".join(f"\n{name}\n\n{body}\n" for name, body in sections.items() if name)
 
 
 def main() -> None:
@@ -233,8 +245,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     rounds = max(1, parser.parse_args().rounds)
     rows = measure(rounds, lambda words: print(words, flush=True))
-    notes = REPORT.read_text().partition("\n## ")[1:] if REPORT.exists() else ()
-    REPORT.write_text(report(rows, rounds) + "".join(notes))
+    old = REPORT.read_text() if REPORT.exists() else ""
+    REPORT.write_text(report(old, rows, rounds))
     print(REPORT.read_text())
 
 
