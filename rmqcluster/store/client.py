@@ -1,120 +1,131 @@
-"""Connections to Redis: address, credentials, TLS, Sentinel, deadlines; and what its errors mean.
+"""Connections to Redis: credentials, TLS, Sentinel, and a limit on every wait.
 
-Nothing is retried here: the next step of the caller is the retry. A connection that timed out is closed, so a
-late reply can never be taken for the answer to another question.
+Nothing is retried here: the next round of the caller is the retry. A connection that timed out is closed by
+redis-py, so a late reply can never be taken for the answer to another question.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
-from rmqcluster.config.settings import RedisSettings, Settings
-from rmqcluster.errors import StoreRefused, StoreUnavailable
+from rmqcluster.config.secrets import read_secret_file
+from rmqcluster.config.settings import Settings
+from rmqcluster.store.address import Address, Login, read_address
+from rmqcluster.store.trouble import PasswordUnreadable
 
 REPLY_SECONDS_MAX = 2.5
-_SENTINEL = ("redis+sentinel", "rediss+sentinel")
+SENTINEL_SECONDS_MIN = 0.2
 
 
-class FreshCredentials(CredentialProvider):
-    """Reads the password file at every new connection: a rotated password needs no restart."""
+class FreshLogin(CredentialProvider):
+    """Reads the password file at every new connection, so that a rotated password needs no restart."""
 
-    def __init__(self, redis_settings: RedisSettings) -> None:
-        self._settings = redis_settings
+    def __init__(self, login: Login) -> None:
+        self._login = login
 
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        settings = self._settings
-        password = settings.password.value if settings.password else ""
-        if settings.password_file is not None:
-            try:
-                password = settings.password_file.read_text().removesuffix("\n")
-            except OSError as error:
-                raise redis.ConnectionError(f"REDIS_PASS_FILE cannot be read: {error.strerror}") from error
-        return (settings.user, password) if settings.user else (password,)
+    def get_credentials(self) -> tuple[str, str]:
+        # The user is always named: a bare AUTH fails on a server that has no password, and that only deserves
+        # a warning. Redis older than 6 takes no user; redis-py then falls back to the password alone.
+        user = self._login.user or "default"
+        if self._login.password_file is None:
+            return user, self._login.password.value if self._login.password else ""
+        try:
+            password, _ = read_secret_file(self._login.password_file)
+        except ValueError as error:
+            raise PasswordUnreadable(f"REDIS_PASS_FILE: {error}") from None
+        return user, password
 
 
 def reply_seconds(settings: Settings) -> float:
-    """A call to Redis ends within half a heartbeat, whatever happens."""
+    """How long one reply may take: half a heartbeat, at most 2.5 s."""
     return min(settings.policy.heartbeat_seconds / 2, REPLY_SECONDS_MAX)
 
 
-def connect(settings: Settings, *, name: str, seconds: float) -> "redis.Redis":
-    """A client whose every call ends within about `seconds`; nothing is sent before the first call."""
-    common: dict[str, Any] = {
+def connect(settings: Settings, name: str, seconds: float) -> "redis.Redis":
+    """A client that waits at most `seconds` for a connection and for each reply; nothing is sent yet.
+
+    Raises ConfigurationError for a malformed URL.
+    """
+    address = read_address(settings.redis)
+    limit = reply_seconds(settings)
+    options = _options(address, name, seconds, limit)
+    if address.service is not None:
+        return redis.Redis(connection_pool=_sentinel_pool(address, options, limit))
+    host, port = address.places[0]
+    kind = redis.SSLConnection if address.tls else redis.Connection
+    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, host=host, port=port, **options))
+
+
+def gives_login(settings: Settings) -> bool:
+    """Is a password configured?"""
+    return bool(read_address(settings.redis).login)
+
+
+def answers_anybody(settings: Settings) -> bool | None:
+    """Does Redis answer a client that gives no password? None when that cannot be told."""
+    address = read_address(settings.redis)
+    if address.service is not None:
+        return None
+    host, port = address.places[0]
+    limit = reply_seconds(settings)
+    kind = redis.SSLConnection if address.tls else redis.Connection
+    options = _options(Address(address.places, tls=address.tls, tls_files=address.tls_files), "", limit, limit)
+    stranger = redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, host=host, port=port, **options))
+    try:
+        stranger.ping()
+    except (redis.AuthenticationError, redis.ResponseError):
+        return False
+    except redis.RedisError:
+        return None
+    finally:
+        stranger.close()
+    return True
+
+
+def _options(address: Address, name: str, seconds: float, connect_seconds: float) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "db": address.database,
+        "protocol": 2,  # the same on every version of Redis
         "socket_timeout": seconds,
-        "socket_connect_timeout": seconds,
+        "socket_connect_timeout": connect_seconds,
         "socket_keepalive": True,
         "decode_responses": True,
+        "encoding_errors": "backslashreplace",  # bytes that are no text must not end a reading
         "client_name": name,
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,
-        "encoding_errors": "backslashreplace",
+        **_without_library_name(),
     }
-    given = settings.redis
-    if given.url is not None and urlsplit(given.url.value).scheme in _SENTINEL:
-        return _by_sentinel(given.url.value, common)
-    if given.url is not None:
-        client: redis.Redis = redis.Redis.from_url(given.url.value, **common)
-        return client
-    if given.password is not None or given.password_file is not None:
-        common["credential_provider"] = FreshCredentials(given)
-    return redis.Redis(host=given.host, port=given.port, **common)
+    if address.login:
+        options["credential_provider"] = FreshLogin(address.login)
+    if address.tls:
+        options |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True, **address.tls_files}
+    return options
 
 
-def _by_sentinel(url: str, common: dict[str, Any]) -> "redis.Redis":
-    """`redis+sentinel://user:password@host1:26379,host2:26379/service`; rediss+sentinel for TLS."""
-    scheme, _, rest = url.partition("://")
-    credentials, _, places = rest.rpartition("@")
-    hosts, _, service = places.partition("/")
-    user, _, password = credentials.partition(":")
-    addresses = []
-    for place in hosts.split(","):
-        host, _, port = place.partition(":")
-        addresses.append((host, int(port or 26379)))
-    options = dict(common)
-    if scheme == "rediss+sentinel":
-        options["ssl"] = True
-    sentinel = Sentinel(addresses, sentinel_kwargs=dict(options), **options)
-    if password:
-        options["password"] = unquote(password)
-    if user:
-        options["username"] = unquote(user)
-    client: redis.Redis = sentinel.master_for(service.split("?")[0] or "mymaster", **options)
-    return client
+def _without_library_name() -> dict[str, None]:
+    """Each connection would also tell the client library's name and version: two more round trips."""
+    if hasattr(redis, "DriverInfo"):
+        return {"driver_info": None}
+    return {"lib_name": None, "lib_version": None}
 
 
-@contextmanager
-def translated(address: str) -> Iterator[None]:
-    """Redis errors as ours; the message never carries credentials."""
-    try:
-        yield
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
-        raise StoreRefused(
-            f"Redis at {address} refuses us: {_plain(error)}; check REDIS_USER and REDIS_PASS (or REDIS_PASS_FILE)"
-        ) from None
-    except redis.TimeoutError:
-        raise StoreUnavailable(f"Redis at {address} did not answer in time") from None
-    except redis.exceptions.ReadOnlyError:
-        raise StoreRefused(f"Redis at {address} is a read-only replica; point REDIS_HOST at the master") from None
-    except redis.ConnectionError as error:
-        raise StoreUnavailable(f"Redis at {address} is not reachable: {_plain(error)}") from None
-    except redis.ResponseError as error:
-        words = _plain(error)
-        if "NOAUTH" in words or "WRONGPASS" in words or "NOPERM" in words or "ACL failure" in words:
-            raise StoreRefused(f"Redis at {address} refuses us: {words}; check REDIS_USER and REDIS_PASS") from None
-        if "READONLY" in words:
-            raise StoreRefused(f"Redis at {address} is a read-only replica; point REDIS_HOST at the master") from None
-        raise StoreUnavailable(f"Redis at {address} answered with an error: {words}") from None
-    except redis.RedisError as error:
-        raise StoreUnavailable(f"Redis at {address}: {_plain(error)}") from None
-
-
-def _plain(error: Exception) -> str:
-    text = str(error).split("\n", 1)[0]
-    return "".join(c if c.isprintable() else "?" for c in text)[:200] or type(error).__name__
+def _sentinel_pool(address: Address, options: dict[str, Any], limit: float) -> SentinelConnectionPool:
+    # All Sentinels are asked one after the other when the first are dead; together they get one reply's time.
+    each = max(SENTINEL_SECONDS_MIN, limit / len(address.places))
+    own = {**options, "db": 0, "socket_timeout": each, "socket_connect_timeout": each, "client_name": None}
+    own.pop("credential_provider", None)
+    if address.sentinel_login:
+        own["credential_provider"] = FreshLogin(address.sentinel_login)
+    if address.tls:
+        own["ssl"] = True
+    own.pop("driver_info", None)
+    sentinel: Any = Sentinel  # untyped in redis-py
+    manager = sentinel(address.places, sentinel_kwargs=own)
+    pool: Any = SentinelConnectionPool
+    found: SentinelConnectionPool = pool(address.service, manager, ssl=address.tls, **options)
+    return found

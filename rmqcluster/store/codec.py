@@ -1,185 +1,168 @@
-"""Records to JSON and back. What comes from Redis is size-limited and typed; what does not fit is no record.
+"""Records to compact JSON and back. What comes back is judged strictly; `Malformed` says what is wrong.
 
-Unknown fields are ignored, so that an older member can read a newer one; `v` is the format version.
+Every value carries the format version `v`. A reader ignores fields that it does not know, so a newer member may
+add some; it never guesses a type. Texts are escaped while they are read, so nothing behind this room must.
 """
 
 import json
-import re
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
+from enum import StrEnum
+from typing import TypeVar
 
-from rmqcluster.core.model import (
-    Announcement,
-    BrokerPhase,
-    Claim,
-    DiskKind,
-    Lease,
-    Owner,
-    Record,
-    View,
-)
+from rmqcluster.core.model import Announcement, BrokerPhase, Claim, DiskKind, Lease, Owner, Record, View
+from rmqcluster.store.text import is_node_name, printable
 
-FORMAT = 1
-VALUE_BYTES_MAX = 64 * 1024
-NAMES_MAX = 2000
-_NODE = re.compile(r"[A-Za-z0-9_][\w.-]{0,100}@[A-Za-z0-9][\w.-]{0,250}")
-_TEXT_MAX = 2000
+VERSION = 1
+VALUE_LIMIT_BYTES = 64 * 1024
+NAMES_LIMIT = 256  # members of one cluster, with room for strangers
+NUMBER_LIMIT = 10**12  # epochs and sequences; also what Lua counts exactly
+
+E = TypeVar("E", bound=StrEnum)
 
 
-class Unusable(ValueError):
-    """A value that is not a record of ours."""
+class Malformed(ValueError):
+    """A value from Redis is not what its key promises; the text says why and is safe to show."""
 
 
-def is_node(name: object) -> bool:
-    return isinstance(name, str) and _NODE.fullmatch(name) is not None
+def encode(record: Announcement | Claim | Record | Lease | Owner) -> str:
+    """Compact JSON with the format version; `None` and sets are kept as null and sorted lists."""
+    return json.dumps({"v": VERSION, **asdict(record)}, separators=(",", ":"), default=sorted)
 
 
-def printable(text: str) -> str:
-    """One line without control characters, bounded: text from Redis cannot forge what a person reads."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:_TEXT_MAX])
+class Fields:
+    """One decoded JSON object, asked for each field by the type that it must have."""
+
+    def __init__(self, raw: str) -> None:
+        if len(raw.encode(errors="replace")) > VALUE_LIMIT_BYTES:
+            raise Malformed(f"longer than {VALUE_LIMIT_BYTES} bytes")
+        try:
+            found = json.loads(raw)
+        except (ValueError, RecursionError):
+            raise Malformed("not JSON") from None
+        self._init(found)
+        if self.number("v") < 1:
+            raise Malformed("v is not a format version")
+
+    def _init(self, found: object) -> None:
+        if not isinstance(found, dict):
+            raise Malformed("not a JSON object")
+        self._found: dict[str, object] = found
+
+    def inner(self, name: str) -> "Fields | None":
+        value = self._found.get(name)
+        if value is None:
+            return None
+        fields = Fields.__new__(Fields)
+        fields._init(value)
+        return fields
+
+    def text(self, name: str) -> str:
+        value = self._found.get(name)
+        if not isinstance(value, str):
+            raise Malformed(f"{name} is not text")
+        return printable(value)
+
+    def optional_text(self, name: str) -> str | None:
+        return None if self._found.get(name) is None else self.text(name)
+
+    def word(self, name: str) -> str:
+        """Text that identifies something: not empty, nothing in it that would need escaping."""
+        value = self._found.get(name)
+        if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
+            raise Malformed(f"{name} is not a word")
+        return value
+
+    def optional_word(self, name: str) -> str | None:
+        return None if self._found.get(name) is None else self.word(name)
+
+    def node(self, name: str) -> str:
+        value = self._found.get(name)
+        if not isinstance(value, str) or not is_node_name(value):
+            raise Malformed(f"{name} is not a node name")
+        return value
+
+    def nodes(self, name: str) -> frozenset[str]:
+        value = self._found.get(name)
+        if not isinstance(value, list) or len(value) > NAMES_LIMIT or not all(is_node_name(n) for n in value):
+            raise Malformed(f"{name} is not a list of at most {NAMES_LIMIT} node names")
+        return frozenset(value)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self._found.get(name)
+        if not isinstance(value, list) or len(value) > NAMES_LIMIT or not all(isinstance(t, str) for t in value):
+            raise Malformed(f"{name} is not a list of at most {NAMES_LIMIT} texts")
+        return tuple(printable(t, 200) for t in value)
+
+    def number(self, name: str) -> int:
+        value = self._found.get(name)
+        if type(value) is not int or not 0 <= value <= NUMBER_LIMIT:
+            raise Malformed(f"{name} is not a whole number from 0 to {NUMBER_LIMIT}")
+        return value
+
+    def optional_bool(self, name: str) -> bool | None:
+        value = self._found.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise Malformed(f"{name} is neither true, false nor null")
+        return value
+
+    def one_of(self, name: str, kind: type[E]) -> E:
+        value = self._found.get(name)
+        if not isinstance(value, str) or value not in list(kind):
+            raise Malformed(f"{name} is none of {', '.join(kind)}")
+        return kind(value)
 
 
-def encode(record: Mapping[str, object]) -> str:
-    return json.dumps({"v": FORMAT, **{k: v for k, v in record.items() if v is not None}}, separators=(",", ":"))
-
-
-def _object(raw: str | None) -> dict[str, Any]:
-    if raw is None or len(raw) > VALUE_BYTES_MAX:
-        raise Unusable("missing or larger than 64 KiB")
-    try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise Unusable("not JSON") from error
-    if not isinstance(found, dict) or type(found.get("v")) is not int:
-        raise Unusable("not a record of ours")
-    return found
-
-
-def _text(o: Mapping[str, Any], name: str) -> str:
-    value = o.get(name)
-    if not isinstance(value, str) or len(value) > _TEXT_MAX:
-        raise Unusable(f"{name} is not a text")
-    return printable(value)
-
-
-def _maybe_text(o: Mapping[str, Any], name: str) -> str | None:
-    return None if o.get(name) is None else _text(o, name)
-
-
-def _node(o: Mapping[str, Any], name: str) -> str:
-    value = o.get(name)
-    if not is_node(value):
-        raise Unusable(f"{name} is not a node name")
-    return str(value)
-
-
-def _count(o: Mapping[str, Any], name: str) -> int:
-    value = o.get(name, 0)
-    if type(value) is not int or not 0 <= value < 2**53:
-        raise Unusable(f"{name} is not a number")
-    return value
-
-
-def _nodes(value: object) -> frozenset[str]:
-    if not isinstance(value, list) or len(value) > NAMES_MAX or not all(is_node(name) for name in value):
-        raise Unusable("not a list of node names")
-    return frozenset(value)
-
-
-def encode_announcement(a: Announcement) -> str:
-    view = None if a.view is None else {"members": sorted(a.view.members), "running": sorted(a.view.running)}
-    if view is not None and a.view is not None and a.view.alarms:
-        view["alarms"] = list(a.view.alarms)
-    return encode(
-        {
-            "node": a.node,
-            "instance": a.instance,
-            "disk": a.disk.value,
-            "broker": a.broker.value,
-            "cluster_id": a.cluster_id,
-            "host": a.host,
-            "version": a.version,
-            "cookie": a.cookie,
-            "mutual": a.mutual,
-            "view": view,
-            "listed": sorted(a.listed) or None,
-            "epoch_high": a.epoch_high,
-            "management": a.management,
-            "http": a.http,
-            "state": a.state,
-            "held": a.held,
-            "wanted": a.wanted,
-            "beat_sequence": a.beat_sequence,
-        }
-    )
-
-
-def decode_announcement(raw: str | None, node: str) -> Announcement:
-    """Raises Unusable; an announcement under another name than its own is unusable too."""
-    o = _object(raw)
-    if _node(o, "node") != node:
-        raise Unusable("announced under another name")
-    mutual = o.get("mutual")
-    if mutual is not None and type(mutual) is not bool:
-        raise Unusable("mutual is not true or false")
-    try:
-        disk, broker = DiskKind(o.get("disk")), BrokerPhase(o.get("broker"))
-    except ValueError as error:
-        raise Unusable("unknown disk or broker state") from error
+def decode_announcement(raw: str) -> Announcement:
+    f = Fields(raw)
     return Announcement(
-        node=node,
-        instance=_text(o, "instance"),
-        disk=disk,
-        broker=broker,
-        cluster_id=_maybe_text(o, "cluster_id"),
-        host=_maybe_text(o, "host"),
-        version=_maybe_text(o, "version"),
-        cookie=_maybe_text(o, "cookie"),
-        mutual=mutual,
-        view=None if o.get("view") is None else _view(o["view"]),
-        listed=_nodes(o.get("listed", [])),
-        epoch_high=_count(o, "epoch_high"),
-        management=_maybe_text(o, "management"),
-        http=_maybe_text(o, "http"),
-        state=_maybe_text(o, "state") or "",
-        held=_maybe_text(o, "held"),
-        wanted=_maybe_text(o, "wanted"),
-        beat_sequence=_count(o, "beat_sequence"),
+        node=f.node("node"),
+        instance=f.word("instance"),
+        disk=f.one_of("disk", DiskKind),
+        broker=f.one_of("broker", BrokerPhase),
+        cluster_id=f.optional_word("cluster_id"),
+        host=f.optional_text("host"),
+        version=f.optional_text("version"),
+        cookie=f.optional_text("cookie"),
+        mutual=f.optional_bool("mutual"),
+        view=_view(f.inner("view")),
+        listed=f.nodes("listed"),
+        epoch_high=f.number("epoch_high"),
+        management=f.optional_word("management"),
+        http=f.optional_word("http"),
+        state=f.text("state"),
+        held=f.optional_text("held"),
+        wanted=f.optional_word("wanted"),
+        beat_sequence=f.number("beat_sequence"),
     )
 
 
-def _view(o: object) -> View:
-    if not isinstance(o, dict):
-        raise Unusable("view is not an object")
-    alarms = o.get("alarms", [])
-    if not isinstance(alarms, list) or len(alarms) > NAMES_MAX or not all(isinstance(a, str) for a in alarms):
-        raise Unusable("alarms are not texts")
-    return View(_nodes(o.get("members")), _nodes(o.get("running")), tuple(printable(a) for a in alarms))
+def decode_claim(raw: str) -> Claim:
+    f = Fields(raw)
+    return Claim(f.word("cluster_id"), f.node("node"), f.word("instance"), f.number("epoch"))
 
 
-def encode_owner(owner: Owner) -> str:
-    return encode({"instance": owner.instance, "sequence": owner.sequence})
+def decode_record(raw: str) -> Record:
+    """The founder may be empty: a record restored from the disks no longer knows it."""
+    f = Fields(raw)
+    founder = f.node("founder") if f.text("founder") else ""
+    return Record(f.word("cluster_id"), f.number("epoch"), founder)
 
 
-def decode_owner(raw: str | None) -> Owner:
-    o = _object(raw)
-    return Owner(_text(o, "instance"), _count(o, "sequence"))
+def decode_lease(raw: str) -> Lease:
+    f = Fields(raw)
+    return Lease(f.node("node"), f.word("instance"), f.number("epoch"))
 
 
-def encode_record(record: Record) -> str:
-    return encode({"cluster_id": record.cluster_id, "epoch": record.epoch, "founder": record.founder})
+def decode_owner(raw: str) -> Owner:
+    f = Fields(raw)
+    return Owner(f.word("instance"), f.number("sequence"))
 
 
-def decode_record(raw: str | None) -> Record:
-    o = _object(raw)
-    return Record(_text(o, "cluster_id"), _count(o, "epoch"), _text(o, "founder"))
+def _view(f: Fields | None) -> View | None:
+    return None if f is None else View(f.nodes("members"), f.nodes("running"), f.texts("alarms"))
 
 
-def decode_claim(raw: str | None) -> Claim:
-    o = _object(raw)
-    return Claim(_text(o, "cluster_id"), _node(o, "node"), _text(o, "instance"), _count(o, "epoch"))
-
-
-def decode_lease(raw: str | None) -> Lease:
-    o = _object(raw)
-    return Lease(_node(o, "node"), _text(o, "instance"), _count(o, "epoch"))
+def decode_number(raw: str) -> int:
+    if not (raw.isascii() and raw.isdigit()) or len(raw) > len(str(NUMBER_LIMIT)) or int(raw) > NUMBER_LIMIT:
+        raise Malformed(f"not a whole number from 0 to {NUMBER_LIMIT}")
+    return int(raw)

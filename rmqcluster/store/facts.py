@@ -1,58 +1,56 @@
-"""What a Redis server says of itself: for `doctor`, and for the first warnings."""
+"""What a Redis server says of itself: for `doctor`, and for the warnings that every reading carries."""
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import redis
-
-from rmqcluster.config.settings import RedisSettings
+from rmqcluster.store.text import printable
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """One look at the server; times in seconds."""
+    """One look at the server; times in seconds, None where it did not say."""
 
     version: str
-    role: str
-    eviction_policy: str
-    persists: bool  # append-only file or snapshots
-    asks_password: bool | None  # None: could not be found out
+    role: str  # "master" or "slave", in Redis's own words
+    eviction_policy: str | None
+    appends: bool | None  # an append-only file is written
+    saved_at: float | None  # Unix time of the last snapshot
+    save_failed: bool  # the last snapshot or append failed
+    replicas: int | None
+    asks_password: bool | None
     clock_offset_seconds: float  # the server's clock minus ours
-    latency_seconds: float
+    reply_seconds: float
 
 
-def read_facts(client: Any, given: RedisSettings) -> ServerFacts:
+def read_facts(client: Any, answers_anybody: Callable[[], bool | None]) -> ServerFacts:
     """Raises redis errors; the caller translates them."""
-    started_at = time.monotonic()
-    client.ping()
-    latency = time.monotonic() - started_at
-    info = client.info()
+    client.ping()  # pays for the connection, so that the next reply is only a reply
+    asked_at, asked_on = time.monotonic(), time.time_ns() / 1e9
     seconds, micros = client.time()
+    took = time.monotonic() - asked_at
+    info = client.info()
+    anybody = answers_anybody()
+    states = (info.get("rdb_last_bgsave_status"), info.get("aof_last_write_status"))
     return ServerFacts(
-        version=str(info.get("redis_version", "?")),
-        role=str(info.get("role", "?")),
-        eviction_policy=str(info.get("maxmemory_policy", "?")),
-        persists=bool(info.get("aof_enabled")) or bool(info.get("rdb_last_save_time")),
-        asks_password=_asks_password(given),
-        clock_offset_seconds=seconds + micros / 1e6 - time.time_ns() / 1e9,
-        latency_seconds=latency,
+        version=printable(str(info.get("redis_version", "?")), 50),
+        role=printable(str(info.get("role", "?")), 50),
+        eviction_policy=eviction_policy(info),
+        appends=None if "aof_enabled" not in info else info["aof_enabled"] == 1,
+        saved_at=_number(info.get("rdb_last_save_time")),
+        save_failed="err" in states,
+        replicas=None if (found := _number(info.get("connected_slaves"))) is None else int(found),
+        asks_password=None if anybody is None else not anybody,
+        clock_offset_seconds=seconds + micros / 1e6 - (asked_on + took / 2),
+        reply_seconds=took,
     )
 
 
-def _asks_password(given: RedisSettings) -> bool | None:
-    """Does the server refuse a client without a password? Not asked where TLS or Sentinel stand in between."""
-    if given.url is not None:
-        return None
-    bare = redis.Redis(host=given.host, port=given.port, socket_timeout=1.0, socket_connect_timeout=1.0)
-    try:
-        bare.ping()
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
-        return True
-    except redis.ResponseError:
-        return True
-    except redis.RedisError:
-        return None
-    finally:
-        bare.close()
-    return False
+def eviction_policy(info: Mapping[str, object]) -> str | None:
+    found = info.get("maxmemory_policy")
+    return printable(found, 50) if isinstance(found, str) else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

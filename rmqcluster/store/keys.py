@@ -1,9 +1,38 @@
-"""Every key under the prefix, in one place: name, type, time to live, who writes it, what it means."""
+"""Every key that rmqcluster uses in Redis, in one place: name, type, time to live, who writes it, what it means.
+
+The keys of nodes are made inside the scripts from the names in `members` and `known`, so that nothing ever scans;
+Redis Cluster, which wants every key of a script declared, is therefore not supported. JSON values carry a format
+version `v`. A Redis account of rmqcluster needs the keys `{prefix}:*` and `COMMANDS`, nothing else.
+"""
 
 from dataclasses import dataclass
 
-OWNER_TTLS = 4  # an owner outlives its heartbeat by this factor
-EVENTS_KEPT = 1000
+EVENTS_KEPT = 1000  # about: XADD trims whole nodes of the stream
+COMMIT_MARGIN_SECONDS = 1.0  # beyond one beat, how old the roll call must be before a commit
+OWNER_TTLS = 4  # an owner outlives its heartbeat by this factor: a name is not free for all after one lost beat
+
+COMMANDS = (
+    "client|setname",
+    "ping",
+    "info",
+    "time",
+    "eval",
+    "evalsha",
+    "getrange",
+    "set",
+    "del",
+    "exists",
+    "pttl",
+    "pexpire",
+    "sadd",
+    "srem",
+    "sismember",
+    "smembers",
+    "xadd",
+    "xrevrange",
+    "xread",
+)
+"""What a Redis account of rmqcluster must be allowed (`+name` each), besides AUTH, which everybody is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +65,41 @@ KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The same names with their prefix."""
+    """The keys under one prefix."""
 
     prefix: str
 
-    def __getattr__(self, name: str) -> str:
-        known = {"members", "master", "known", "record", "founding", "roll_call", "epoch", "paused"}
-        if name not in known:
-            raise AttributeError(name)
-        return f"{self.prefix}:cluster:{name}"
+    @property
+    def members(self) -> str:
+        return f"{self.prefix}:cluster:members"
+
+    @property
+    def master(self) -> str:
+        return f"{self.prefix}:cluster:master"
+
+    @property
+    def known(self) -> str:
+        return f"{self.prefix}:cluster:known"
+
+    @property
+    def record(self) -> str:
+        return f"{self.prefix}:cluster:record"
+
+    @property
+    def founding(self) -> str:
+        return f"{self.prefix}:cluster:founding"
+
+    @property
+    def epoch(self) -> str:
+        return f"{self.prefix}:cluster:epoch"
+
+    @property
+    def roll_call(self) -> str:
+        return f"{self.prefix}:cluster:roll_call"
+
+    @property
+    def paused(self) -> str:
+        return f"{self.prefix}:cluster:paused"
 
     @property
     def lease(self) -> str:
@@ -62,3 +117,10 @@ class Keys:
 
     def owner(self, node: str) -> str:
         return f"{self.prefix}:node:{node}:owner"
+
+
+SHARED = ("members", "master", "known", "record", "founding", "epoch", "roll_call", "paused", "lease", "events")
+"""The keys that are not of one node, by their names in `Keys`."""
+
+OF_NODE = ("heartbeat", "announcement", "owner")
+"""The keys of one node, by their names in `Keys`."""

@@ -1,150 +1,147 @@
 """The store's contract on a real Redis: one member's hand on the keys under the prefix.
 
-Every act is one script, every reading two round trips. Raises StoreUnavailable, or StoreRefused when Redis
-answered but will not have us. Nothing in Redis is trusted: what cannot be read is left out and told as a warning.
+Every reading and every act is one script, so one round trip and one consistent moment. Raises StoreUnavailable,
+or StoreRefused when Redis answered but will not have us; after either the next call connects anew. It decides
+nothing, repeats nothing, and believes nothing that it reads unchecked.
 """
 
 import random
 import time
 import uuid
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import redis
 
 from rmqcluster.agent.ports import Beat, Event
 from rmqcluster.config.settings import Settings
 from rmqcluster.core import actions as a
-from rmqcluster.core.model import Announcement, Lease, Owner, StoreView
+from rmqcluster.core.model import Lease, StoreView
 from rmqcluster.errors import StoreUnavailable
-from rmqcluster.store import client, codec, scripts
-from rmqcluster.store.facts import ServerFacts, read_facts
-from rmqcluster.store.keys import EVENTS_KEPT, OWNER_TTLS, Keys
+from rmqcluster.store import client, codec, events, facts, scripts
+from rmqcluster.store.facts import ServerFacts
+from rmqcluster.store.keys import COMMIT_MARGIN_SECONDS, EVENTS_KEPT, Keys
+from rmqcluster.store.text import printable
+from rmqcluster.store.trouble import translated
+from rmqcluster.store.view import to_view
 
-COMMIT_MARGIN_SECONDS = 1.0  # beyond one beat, how old the roll call must be before a commit
-POLICY_CHECK_SECONDS = 300.0
-EVENT_CHARACTERS_MAX = 1000
-T = TypeVar("T")
+SERVER_CHECK_SECONDS = 300.0  # between two looks at how the server is set up
+EVENTS_AT_ONCE = 100
+Connect = Callable[[Settings, str, float], Any]
 
 
 class RedisStore:
-    """Port `Store`, bound to one node name and one instance of its supervisor; and the operator's few acts."""
+    """Port `Store`, bound to one node name and one instance of its supervisor; and the operator's few acts.
+
+    `wait_for_event` has a connection of its own and may run beside the other calls; those are for one thread.
+    """
 
     def __init__(
-        self, settings: Settings, *, node: str, instance: str, monotonic: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        *,
+        node: str,
+        instance: str,
+        clock: Callable[[], float] = time.monotonic,
+        connect: Connect = client.connect,
     ) -> None:
         self._settings, self._policy = settings, settings.policy
-        self._node, self._instance, self._monotonic = node, instance, monotonic
+        self._node, self._instance, self._clock = node, instance, clock
         self._keys, self._address = Keys(settings.prefix), settings.redis.address
         seconds = client.reply_seconds(settings)
-        self._redis: Any = client.connect(settings, name=f"rmqcluster-{node}", seconds=seconds)
-        waiting = self._policy.heartbeat_seconds + seconds
-        self._watching: Any = client.connect(settings, name=f"rmqcluster-watch-{node}", seconds=waiting)
-        self._scripts: dict[str, Any] = {}
-        self._policy_warning: str | None = None
-        self._policy_checked_at: float | None = None
+        self._redis: Any = connect(settings, f"rmqcluster-{node}", seconds)
+        self._follower: Any = connect(settings, f"rmqcluster-follow-{node}", self._policy.heartbeat_seconds + seconds)
+        self._server_warnings: tuple[str, ...] = ()
+        self._server_checked_at: float | None = None
 
     def beat(self, beat: Beat) -> None:
-        """One write: announcement, name, and what is to be kept alive with them; nothing if the name is another's."""
-        owner = Owner(self._instance, beat.announcement.beat_sequence)
-        flags = (beat.registered, beat.keep_lease, beat.keep_claim)
-        announced = codec.encode_announcement(beat.announcement)
-        self._run(scripts.BEAT, announced, codec.encode_owner(owner), self._owner_ms, *(int(f) for f in flags))
+        """Write announcement and owner, and what is to be kept alive; nothing when the name is another's."""
+        flags = (int(beat.registered), int(beat.keep_lease), int(beat.keep_claim))
+        announcement = beat.announcement
+        self._run(scripts.BEAT, codec.encode(announcement), announcement.beat_sequence, *flags)
 
     def snapshot(self) -> StoreView:
-        """Everything under the prefix. Two round trips, and rarely a third for the server's eviction policy."""
-        with client.translated(self._address):
-            self._check_policy()
-            fixed = self._read_fixed()
-            names = sorted(fixed["members"] | fixed["known"])[: codec.NAMES_MAX]
-            values, lives = self._read_nodes(names)
-        warnings = [self._policy_warning] if self._policy_warning else []
-        announcements: dict[str, Announcement] = {}
-        for name, raw in zip(names, values, strict=True):
-            found = _usable(lambda raw=raw, name=name: codec.decode_announcement(raw, name), raw, name, warnings)
-            if found is not None:
-                announcements[name] = found
-        heartbeats = {n: ms / 1000 for n, ms in zip(names, lives, strict=True) if ms > 0}
-        lasting = [*heartbeats.values(), *(ms / 1000 for ms in fixed["lives"] if ms > 0)]
-        return StoreView(
-            members=fixed["members"],
-            master=fixed["master"] if codec.is_node(fixed["master"]) else None,
-            record=_usable(lambda: codec.decode_record(fixed["record"]), fixed["record"], "the record", warnings),
-            claim=_usable(lambda: codec.decode_claim(fixed["founding"]), fixed["founding"], "the claim", warnings),
-            lease=_usable(lambda: codec.decode_lease(fixed["lease"]), fixed["lease"], "the lease", warnings),
-            owner=_usable(lambda: codec.decode_owner(fixed["owner"]), fixed["owner"], "the owner", warnings),
-            announcements=announcements,
-            heartbeats=heartbeats,
-            epoch=_number(fixed["epoch"]),
-            roll_call_seconds=fixed["roll_call_seconds"],
-            paused=codec.printable(fixed["paused"]) if fixed["paused"] is not None else None,
-            next_expiry_seconds=min(lasting, default=None),
-            warnings=tuple(warnings),
-        )
+        """Everything under the prefix, read in one step; rarely also how the server is set up."""
+        self._check_server()
+        view = to_view(self._run(scripts.SNAPSHOT), self._node, self._keys, self._policy.ttl_seconds)
+        return replace(view, warnings=self._server_warnings + view.warnings)
 
     def apply(self, action: a.StoreAction) -> bool:
         """Carry out one action in one step; False when its condition did not hold."""
         return bool(self._run(*self._script_for(action)))
 
     def read_lease(self) -> Lease | None:
-        with client.translated(self._address):
-            raw = self._redis.get(self._keys.lease)
-        return _usable(lambda: codec.decode_lease(raw), raw, "the lease", [])
+        """The lease as it is now; None when there is none that can be read."""
+        raw = self._run(scripts.READ_LEASE)
+        try:
+            return None if raw is None else codec.decode_lease(raw)
+        except codec.Malformed:
+            return None  # every snapshot warns of it
 
     def record_event(self, event: Event) -> None:
-        fields = {
-            "actor": event.actor,
-            "kind": event.kind,
-            "text": event.text[:EVENT_CHARACTERS_MAX],
-            "rule": str(event.rule),
-            "epoch": str(event.epoch),
-        }
-        with client.translated(self._address):
-            self._redis.xadd(self._keys.events, fields, maxlen=EVENTS_KEPT, approximate=True)
+        """Append to the history; its texts are escaped and cut."""
+        with self._calling(self._redis):
+            self._redis.xadd(self._keys.events, events.to_fields(event), maxlen=EVENTS_KEPT, approximate=True)
 
     def recent_events(self, count: int) -> list[Event]:
         """The newest events, oldest first."""
-        with client.translated(self._address):
+        with self._calling(self._redis):
             rows = self._redis.xrevrange(self._keys.events, count=count)
-        return [_event(row_id, fields) for row_id, fields in reversed(rows)]
+        return events.from_rows(reversed(rows))
 
     def wait_for_event(self, last_id: str, seconds: float) -> list[Event]:
-        """Events after `last_id` ("$": from now on), waiting at most `seconds` and one heartbeat for the first."""
-        block = int(min(seconds, self._policy.heartbeat_seconds) * 1000)
-        with client.translated(self._address):
-            rows = self._watching.xread({self._keys.events: last_id}, count=100, block=max(1, block))
-        return [_event(row_id, fields) for _, found in rows or [] for row_id, fields in found]
+        """Events after `last_id` ("$": from now on). Waits at most `seconds`, and never longer than a heartbeat."""
+        block_ms = max(1, int(min(seconds, self._policy.heartbeat_seconds) * 1000))
+        with self._calling(self._follower):
+            found = self._follower.xread({self._keys.events: last_id}, count=EVENTS_AT_ONCE, block=block_ms)
+        return [event for _, rows in found or () for event in events.from_rows(rows)]
 
     def clear(self) -> None:
-        """Delete members, master, heartbeats and the lease; identity, epoch and events stay."""
+        """Delete members, master, heartbeats and the lease; record, epoch, announcements and history stay."""
         self._run(scripts.CLEAR)
 
     def clear_identity(self, cluster_id: str) -> tuple[str, ...]:
-        """Forget the cluster, in one step; or the names that stand in the way ("record": another id is stored)."""
-        return tuple(sorted({codec.printable(name) for name in self._run(scripts.CLEAR_IDENTITY, cluster_id)}))
+        """Forget the cluster of this id, keeping the epoch. Empty when done; otherwise what stands in the way:
+        the names of members and of disks with data, or "record" when Redis holds another id or none."""
+        return tuple(printable(name, 200) for name in self._run(scripts.CLEAR_IDENTITY, cluster_id))
 
     def pause(self, why: str, seconds: float | None) -> None:
-        with client.translated(self._address):
-            self._redis.set(self._keys.paused, why, px=None if seconds is None else int(seconds * 1000))
+        """Say why automatic acts are to stop, for so long (None: until `resume`)."""
+        with self._calling(self._redis):
+            self._redis.set(self._keys.paused, printable(why), px=None if seconds is None else int(seconds * 1000))
+
+    def resume(self) -> None:
+        with self._calling(self._redis):
+            self._redis.delete(self._keys.paused)
 
     def ping_facts(self) -> ServerFacts:
-        """What `doctor` wants to know of the server; two round trips."""
-        with client.translated(self._address):
-            return read_facts(self._redis, self._settings.redis)
+        """What `doctor` wants to know of the server."""
+        with self._calling(self._redis):
+            return facts.read_facts(self._redis, lambda: client.answers_anybody(self._settings))
 
     def close(self) -> None:
         self._redis.close()
-        self._watching.close()
+        self._follower.close()
 
-    @property
-    def _owner_ms(self) -> int:
-        return int(self._policy.ttl_seconds * OWNER_TTLS * 1000)
+    def _run(self, script: scripts.Script, *arguments: str | int | float) -> Any:
+        fixed = (self._settings.prefix, self._node, self._instance, int(self._policy.ttl_seconds * 1000))
+        with self._calling(self._redis):
+            try:
+                return self._redis.evalsha(script.digest, 0, *fixed, *arguments)
+            except redis.exceptions.NoScriptError:  # first use, or the server was restarted
+                return self._redis.eval(script.text, 0, *fixed, *arguments)
 
-    def _run(self, body: str, *arguments: str | int) -> Any:
-        script = self._scripts.get(body)
-        if script is None:
-            script = self._scripts[body] = self._redis.register_script(scripts.PRELUDE + body)
-        ttl = int(self._policy.ttl_seconds * 1000)
-        with client.translated(self._address):
-            return script(args=[self._settings.prefix, self._node, self._instance, ttl, *arguments])
+    @contextmanager
+    def _calling(self, used: Any) -> Iterator[None]:
+        """Errors as ours; after one, no connection is used again: behind the name may be another server now."""
+        try:
+            with translated(self._address):
+                yield
+        except StoreUnavailable:
+            used.connection_pool.disconnect()
+            raise
 
     def _script_for(self, action: a.StoreAction) -> tuple[Any, ...]:
         match action:
@@ -158,8 +155,7 @@ class RedisStore:
             case a.RestoreRecord(cluster_id, epoch, replaces):
                 return scripts.RESTORE_RECORD, cluster_id, epoch, replaces or ""
             case a.TakeOwnership(replaces):
-                mine = codec.encode_owner(Owner(self._instance, 0))
-                return scripts.TAKE_OWNERSHIP, replaces or "", mine, self._owner_ms
+                return scripts.TAKE_OWNERSHIP, replaces or ""
             case a.TakeLease(floor):
                 return scripts.TAKE_LEASE, floor
             case a.ReleaseLease():
@@ -173,83 +169,18 @@ class RedisStore:
             case a.Leave(final):
                 return scripts.LEAVE, int(final)
 
-    def _read_fixed(self) -> dict[str, Any]:
-        k = self._keys
-        names = ("master", "record", "founding", "epoch", "roll_call", "paused")
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.smembers(k.members)
-        pipe.smembers(k.known)
-        for name in names:
-            pipe.get(getattr(k, name))
-        pipe.get(k.lease)
-        pipe.get(k.owner(self._node))
-        pipe.pttl(k.founding)
-        pipe.pttl(k.lease)
-        pipe.time()
-        found = pipe.execute(raise_on_error=False)
-        for value in found:
-            if isinstance(value, Exception) and "WRONGTYPE" not in str(value):
-                raise value
-        clean = [None if isinstance(value, Exception) else value for value in found]
-        fixed: dict[str, Any] = dict(zip(names, clean[2:8], strict=True))
-        fixed["members"], fixed["known"] = (frozenset(filter(codec.is_node, s or ())) for s in clean[:2])
-        fixed["lease"], fixed["owner"], *fixed["lives"] = clean[8:12]
-        seconds, micros = clean[12]
-        began = _decimal(fixed["roll_call"])
-        fixed["roll_call_seconds"] = 0.0 if began is None else max(0.0, seconds + micros / 1e6 - began)
-        return fixed
-
-    def _read_nodes(self, names: list[str]) -> tuple[list[str | None], list[int]]:
-        if not names:
-            return [], []
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.mget([self._keys.announcement(name) for name in names])
-        for name in names:
-            pipe.pttl(self._keys.heartbeat(name))
-        values, *lives = pipe.execute()
-        return values, lives
-
-    def _check_policy(self) -> None:
-        now = self._monotonic()
-        if self._policy_checked_at is not None and now - self._policy_checked_at < POLICY_CHECK_SECONDS:
+    def _check_server(self) -> None:
+        now = self._clock()
+        if self._server_checked_at is not None and now - self._server_checked_at < SERVER_CHECK_SECONDS:
             return
-        memory = self._redis.info("memory")
-        policy = str(memory.get("maxmemory_policy", "noeviction"))
-        evicts = policy != "noeviction"
-        self._policy_warning = (
-            f"Redis at {self._address} may evict the coordination keys (maxmemory-policy {codec.printable(policy)}); "
-            "set it to noeviction"
-            if evicts
-            else None
-        )
-        self._policy_checked_at = now
-
-
-def _usable(decode: Callable[[], T], raw: object, what: str, warnings: list[str]) -> T | None:
-    if raw is None:
-        return None
-    try:
-        return decode()
-    except codec.Unusable as error:
-        warnings.append(f"{what} in Redis is unusable ({error}); it is ignored")
-        return None
-
-
-def _number(raw: object) -> int:
-    return int(raw) if isinstance(raw, str) and raw.isascii() and raw.isdigit() and len(raw) < 16 else 0
-
-
-def _decimal(raw: object) -> float | None:
-    try:
-        return float(raw) if isinstance(raw, str) else None
-    except ValueError:
-        return None
-
-
-def _event(row_id: str, fields: dict[str, str]) -> Event:
-    milliseconds = row_id.split("-", 1)[0]
-    if not milliseconds.isdigit():
-        raise StoreUnavailable("the event stream holds something that is no event")
-    text = {name: codec.printable(fields.get(name, "")) for name in ("actor", "kind", "text")}
-    rule, epoch = _number(fields.get("rule")), _number(fields.get("epoch"))
-    return Event(**text, rule=rule, epoch=epoch, at=int(milliseconds) / 1000, id=row_id)
+        with self._calling(self._redis):
+            policy = facts.eviction_policy(self._redis.info("memory"))
+        warnings = []
+        if policy != "noeviction":
+            shown = "that it does not tell" if policy is None else policy
+            warnings.append(
+                f"Redis at {self._address} may evict coordination keys (maxmemory-policy {shown}); set it to noeviction"
+            )
+        if client.gives_login(self._settings) and client.answers_anybody(self._settings):
+            warnings.append(f"Redis at {self._address} answers without a password; set requirepass or a user list")
+        self._server_warnings, self._server_checked_at = tuple(warnings), now

@@ -1,220 +1,338 @@
-"""The atomic steps, as Lua for Redis. Each checks its condition and writes in one step, or answers 0.
+"""The atomic steps, in Lua. Each script checks its condition and writes in the same step, on Redis's own clock.
 
-Redis checks the commands inside a script one by one against the user's permissions. All times come from the
-clock of Redis, so members with wrong clocks agree. Every script begins with the same helpers; ARGV[1] is the
-prefix, ARGV[2] my node name, ARGV[3] my instance, ARGV[4] the TTL in milliseconds.
+A script gets the prefix, the node, the instance and the TTL first, then its own arguments; it answers 1 when its
+condition held and 0 when not, or data. What a script cannot read counts as what forbids the act: an announcement
+that is not understood may be a disk with data. JSON written here has the shape that `codec` reads.
 """
 
-PRELUDE = """
-local p, me, instance, ttl = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local function key(name) return p .. ':' .. name end
-local function node(name, what) return p .. ':node:' .. name .. ':' .. what end
-local function text(name)
-  local ok, value = pcall(redis.call, 'GET', name)
-  if ok and type(value) == 'string' then return value end
-  return nil
+import hashlib
+from dataclasses import dataclass
+
+from rmqcluster.store.codec import NAMES_LIMIT, NUMBER_LIMIT, VALUE_LIMIT_BYTES, VERSION
+from rmqcluster.store.keys import OF_NODE, OWNER_TTLS, SHARED, Keys
+
+
+def _key_names() -> str:
+    """The keys as Lua variables and functions, made from `Keys` so that there is one list of names."""
+    keys, mark = Keys("\0"), "\1"
+    lines = [f"local {name}_key = prefix .. '{getattr(keys, name)[1:]}'" for name in SHARED]
+    for name in OF_NODE:
+        before, after = getattr(keys, name)(mark)[1:].split(mark)
+        lines.append(f"local function {name}_key(of) return prefix .. '{before}' .. of .. '{after}' end")
+    return "\n".join(lines)
+
+
+_COMMON = f"""
+local prefix, node, instance, ttl_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+{_key_names()}
+
+local function read(key)
+  local value = redis.pcall('GETRANGE', key, 0, {VALUE_LIMIT_BYTES})
+  if type(value) ~= 'string' then return nil, 'holds another type of value' end
+  if value == '' then return nil end
+  if #value > {VALUE_LIMIT_BYTES} then return nil, 'is longer than {VALUE_LIMIT_BYTES} bytes' end
+  return value
 end
-local function object(name)
-  local value = text(name)
-  if value == nil or #value > 65536 then return nil end
+
+local function object(key)
+  local value = read(key)
+  if not value then return nil end
   local ok, found = pcall(cjson.decode, value)
   if ok and type(found) == 'table' then return found end
   return nil
 end
-local function exists(name) return redis.call('EXISTS', name) == 1 end
-local function held_by_me(name)
-  local found = object(name)
-  return found ~= nil and found.node == me and found.instance == instance
+
+local function number(value)
+  local found = tonumber(value)
+  if found and found >= 0 and found <= {NUMBER_LIMIT} then return found end
+  return 0
 end
+
+local function is_mine(found)
+  return found ~= nil and found.node == node and found.instance == instance
+end
+
 local function name_is_anothers()
-  local owner = object(node(me, 'owner'))
-  return owner ~= nil and owner.instance ~= instance
+  local owner = object(owner_key(node))
+  return owner ~= nil and type(owner.instance) == 'string' and owner.instance ~= instance
 end
-local function number(value) return tonumber(value) or 0 end
+
+local function now()
+  local time = redis.call('TIME')
+  return time[1], time[2]
+end
+
+local function seconds_since(stored)
+  local seconds, micros = now()
+  return tonumber(seconds) + tonumber(micros) / 1000000 - tonumber(stored)
+end
+
+local function names(key)
+  local found = redis.pcall('SMEMBERS', key)
+  if found.err then return {{}}, 'holds another type of value' end
+  table.sort(found)
+  return found
+end
+
+local IDENTITY = {{data = true, unmarked = true, amnesic = true}}
+local DISPOSABLE = {{blank = true, uncommitted = true}}
+
 local function announcements()
-  local found = {}
-  for _, name in ipairs(redis.call('SMEMBERS', key('cluster:known'))) do
-    local a = object(node(name, 'announcement'))
-    if a ~= nil then found[name] = a end
+  local found = {{}}
+  for _, name in ipairs((names(known_key))) do
+    if redis.call('EXISTS', announcement_key(name)) == 1 then
+      local one = object(announcement_key(name)) or {{}}
+      one.name = name
+      one.unclear = not (IDENTITY[one.disk] or DISPOSABLE[one.disk]) or type(one.epoch_high) ~= 'number'
+      table.insert(found, one)
+    end
   end
   return found
 end
-local function has_identity(a) return a.disk == 'data' or a.disk == 'unmarked' or a.disk == 'amnesic' end
-local function seconds()
-  local now = redis.call('TIME')
-  return now[1] .. '.' .. string.format('%06d', now[2])
-end
+
 local function next_epoch(floor)
-  local high = math.max(floor, number(text(key('cluster:epoch'))))
-  for _, name in ipairs({'cluster:record', 'cluster:founding', 'monitor:lease'}) do
-    local found = object(key(name))
-    if found ~= nil then high = math.max(high, number(found.epoch)) end
+  local high = math.max(number(read(epoch_key)), floor)
+  for _, key in ipairs({{record_key, lease_key, founding_key}}) do
+    local found = object(key)
+    if found then high = math.max(high, number(found.epoch)) end
   end
-  for _, a in pairs(announcements()) do high = math.max(high, number(a.epoch_high)) end
-  redis.call('SET', key('cluster:epoch'), string.format('%.0f', high + 1))
+  for _, one in ipairs(announcements()) do high = math.max(high, number(one.epoch_high)) end
+  redis.call('SET', epoch_key, string.format('%.0f', high + 1))
   return high + 1
 end
-local function my_lease(epoch)
-  local lease = object(key('monitor:lease'))
-  return lease ~= nil and lease.node == me and lease.instance == instance and number(lease.epoch) == tonumber(epoch)
+
+local function json(fields)
+  local parts = {{'"v":{VERSION}'}}
+  for _, field in ipairs(fields) do
+    local value = field[2]
+    value = type(value) == 'number' and string.format('%.0f', value) or cjson.encode(value)
+    table.insert(parts, '"' .. field[1] .. '":' .. value)
+  end
+  return '{{' .. table.concat(parts, ',') .. '}}'
 end
-local function has_heartbeat(name) return exists(node(name, 'heartbeat')) end
+
+local function set_owner(sequence)
+  local value = json({{{{'instance', instance}}, {{'sequence', sequence}}}})
+  redis.call('SET', owner_key(node), value, 'PX', ttl_ms * {OWNER_TTLS})
+end
 """
 
-# ARGV 5 announcement, 6 owner, 7 owner TTL ms, 8 registered, 9 keep lease, 10 keep claim
-BEAT = """
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One script and the digest under which Redis keeps it."""
+
+    text: str
+    digest: str
+
+
+def _script(body: str) -> Script:
+    text = _COMMON + body
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+BEAT = _script("""
 if name_is_anothers() then return 0 end
-local known = key('cluster:known')
-local anybody = false
-for _, name in ipairs(redis.call('SMEMBERS', known)) do
-  if exists(node(name, 'announcement')) then anybody = true
-  elseif not exists(node(name, 'owner')) and redis.call('SISMEMBER', key('cluster:members'), name) == 0 then
-    redis.call('SREM', known, name)
+local announcement, sequence = ARGV[5], tonumber(ARGV[6])
+local registered, keep_lease, keep_claim = ARGV[7] == '1', ARGV[8] == '1', ARGV[9] == '1'
+local somebody = false
+for _, name in ipairs((names(known_key))) do
+  if redis.call('EXISTS', announcement_key(name)) == 1 then
+    somebody = true
+  elseif redis.call('EXISTS', owner_key(name), heartbeat_key(name)) == 0 then
+    if redis.call('SISMEMBER', members_key, name) == 0 then redis.call('SREM', known_key, name) end
   end
 end
-if not anybody or not exists(key('cluster:roll_call')) then
-  redis.call('SET', key('cluster:roll_call'), seconds())
+redis.call('SADD', known_key, node)
+local seconds, micros = now()
+if not somebody or not tonumber((read(roll_call_key))) then
+  redis.call('SET', roll_call_key, seconds .. '.' .. string.format('%06d', micros))
 end
-redis.call('SADD', known, me)
-redis.call('SET', node(me, 'announcement'), ARGV[5], 'PX', ttl)
-redis.call('SET', node(me, 'owner'), ARGV[6], 'PX', tonumber(ARGV[7]))
-if ARGV[8] == '1' then
-  redis.call('SADD', key('cluster:members'), me)
-  redis.call('SET', node(me, 'heartbeat'), seconds(), 'PX', ttl)
+redis.call('SET', announcement_key(node), announcement, 'PX', ttl_ms)
+set_owner(sequence)
+if registered then
+  redis.call('SADD', members_key, node)
+  redis.call('SET', heartbeat_key(node), seconds, 'PX', ttl_ms)
 end
-if ARGV[9] == '1' and held_by_me(key('monitor:lease')) then redis.call('PEXPIRE', key('monitor:lease'), ttl) end
-if ARGV[10] == '1' and held_by_me(key('cluster:founding')) then redis.call('PEXPIRE', key('cluster:founding'), ttl) end
+if keep_lease and is_mine(object(lease_key)) then redis.call('PEXPIRE', lease_key, ttl_ms) end
+if keep_claim and is_mine(object(founding_key)) then redis.call('PEXPIRE', founding_key, ttl_ms) end
 return 1
-"""
+""")
 
-# ARGV 5 cluster id, 6 majority
-CLAIM_FOUNDING = """
-if exists(key('cluster:record')) or exists(key('cluster:founding')) then return 0 end
-local blank, mine = 0, false
-for name, a in pairs(announcements()) do
-  if has_identity(a) then return 0 end
-  if a.disk == 'blank' or a.disk == 'uncommitted' then blank = blank + 1 end
-  if name == me and a.instance == instance then mine = true end
+SNAPSHOT = _script(f"""
+local problems = {{}}
+local function note(key, problem)
+  if problem then table.insert(problems, key .. ' ' .. problem) end
 end
-if not mine or blank < tonumber(ARGV[6]) then return 0 end
-local epoch = next_epoch(0)
-local claim = {v = 1, cluster_id = ARGV[5], node = me, instance = instance, epoch = epoch}
-redis.call('SET', key('cluster:founding'), cjson.encode(claim), 'PX', ttl)
-return 1
-"""
-
-ABANDON_CLAIM = """
-if not held_by_me(key('cluster:founding')) then return 0 end
-redis.call('DEL', key('cluster:founding'))
-return 1
-"""
-
-# ARGV 5 cluster id, 6 how old the roll call must be, seconds
-COMMIT_FOUNDING = """
-local claim = object(key('cluster:founding'))
-if not held_by_me(key('cluster:founding')) or claim.cluster_id ~= ARGV[5] then return 0 end
-if exists(key('cluster:record')) then return 0 end
-for _, a in pairs(announcements()) do
-  if has_identity(a) and a.cluster_id ~= ARGV[5] then return 0 end
+local function value(key)
+  local found, problem = read(key)
+  note(key, problem)
+  return found or false
 end
-local began = text(key('cluster:roll_call'))
-if began == nil or number(seconds()) - number(began) <= tonumber(ARGV[6]) then return 0 end
-local record = {v = 1, cluster_id = ARGV[5], epoch = claim.epoch, founder = me}
-redis.call('SET', key('cluster:record'), cjson.encode(record))
-redis.call('DEL', key('cluster:founding'))
-return 1
-"""
-
-# ARGV 5 cluster id, 6 epoch, 7 what was read ('' for nothing)
-RESTORE_RECORD = """
-local stored = object(key('cluster:record'))
-local id = stored ~= nil and stored.cluster_id or ''
-if id ~= ARGV[7] then return 0 end
-local founder = (stored ~= nil and id == ARGV[5]) and stored.founder or ''
-local record = {v = 1, cluster_id = ARGV[5], epoch = tonumber(ARGV[6]), founder = founder}
-redis.call('SET', key('cluster:record'), cjson.encode(record))
-redis.call('DEL', key('cluster:founding'))
-if number(text(key('cluster:epoch'))) < tonumber(ARGV[6]) then
-  redis.call('SET', key('cluster:epoch'), ARGV[6])
+local function set(key)
+  local found, problem = names(key)
+  note(key, problem)
+  if #found > {NAMES_LIMIT} then
+    note(key, 'holds ' .. #found .. ' names; only {NAMES_LIMIT} are looked at')
+    for i = #found, {NAMES_LIMIT} + 1, -1 do found[i] = nil end
+  end
+  return found
 end
-return 1
-"""
+local members, known = set(members_key), set(known_key)
+local seen, nodes = {{}}, {{}}
+for _, list in ipairs({{members, known}}) do
+  for _, name in ipairs(list) do
+    if not seen[name] then
+      seen[name] = true
+      table.insert(nodes, {{name, value(announcement_key(name)), redis.call('PTTL', heartbeat_key(name))}})
+    end
+  end
+end
+local age, roll_call = '0', value(roll_call_key)
+if roll_call and tonumber(roll_call) then
+  age = string.format('%.3f', seconds_since(roll_call))
+elseif roll_call then
+  note(roll_call_key, 'is not a time')
+end
+return {{members, nodes, value(master_key), value(record_key), value(founding_key),
+  redis.call('PTTL', founding_key), value(lease_key), redis.call('PTTL', lease_key), value(owner_key(node)),
+  value(epoch_key), age, value(paused_key), problems}}
+""")
 
-# ARGV 5 the instance that was read ('' for none), 6 my owner record, 7 owner TTL ms
-TAKE_OWNERSHIP = """
-local owner = object(node(me, 'owner'))
-if (owner ~= nil and owner.instance or '') ~= ARGV[5] then return 0 end
-redis.call('SET', node(me, 'owner'), ARGV[6], 'PX', tonumber(ARGV[7]))
+CLAIM_FOUNDING = _script("""
+local cluster_id, majority = ARGV[5], tonumber(ARGV[6])
+if redis.call('EXISTS', record_key, founding_key) ~= 0 then return 0 end
+local company, mine = 0, false
+for _, one in ipairs(announcements()) do
+  if one.unclear or IDENTITY[one.disk] then return 0 end
+  company = company + 1
+  if one.name == node and one.instance == instance then mine = true end
+end
+if not mine or company < majority then return 0 end
+local value = json({{'cluster_id', cluster_id}, {'node', node}, {'instance', instance}, {'epoch', next_epoch(0)}})
+redis.call('SET', founding_key, value, 'PX', ttl_ms)
 return 1
-"""
+""")
 
-# ARGV 5 floor
-TAKE_LEASE = """
-if exists(key('monitor:lease')) or name_is_anothers() then return 0 end
-local lease = {v = 1, node = me, instance = instance, epoch = next_epoch(tonumber(ARGV[5]))}
-redis.call('SET', key('monitor:lease'), cjson.encode(lease), 'PX', ttl)
+ABANDON_CLAIM = _script("""
+if not is_mine(object(founding_key)) then return 0 end
+return redis.call('DEL', founding_key)
+""")
+
+COMMIT_FOUNDING = _script("""
+local cluster_id, quiet_seconds = ARGV[5], tonumber(ARGV[6])
+local claim = object(founding_key)
+if not is_mine(claim) or claim.cluster_id ~= cluster_id or redis.call('EXISTS', record_key) ~= 0 then return 0 end
+for _, one in ipairs(announcements()) do
+  if one.unclear or IDENTITY[one.disk] and one.cluster_id ~= cluster_id then return 0 end
+end
+local roll_call = read(roll_call_key)
+if not tonumber(roll_call) or seconds_since(roll_call) <= quiet_seconds then return 0 end
+redis.call('SET', record_key, json({{'cluster_id', cluster_id}, {'epoch', number(claim.epoch)}, {'founder', node}}))
+redis.call('DEL', founding_key)
 return 1
-"""
+""")
 
-RELEASE_LEASE = """
-if not held_by_me(key('monitor:lease')) then return 0 end
-redis.call('DEL', key('monitor:lease'))
+RESTORE_RECORD = _script("""
+local cluster_id, epoch, replaces = ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local found = object(record_key)
+local stored = found and type(found.cluster_id) == 'string' and found.cluster_id or ''
+if stored ~= replaces then return 0 end
+local founder = ''
+if stored == cluster_id and type(found.founder) == 'string' then founder = found.founder end
+redis.call('SET', record_key, json({{'cluster_id', cluster_id}, {'epoch', epoch}, {'founder', founder}}))
+if number(read(epoch_key)) < epoch then redis.call('SET', epoch_key, string.format('%.0f', epoch)) end
+redis.call('DEL', founding_key)
 return 1
-"""
+""")
 
-# ARGV 5 node, 6 epoch
-REMOVE_MEMBER = """
-if not my_lease(ARGV[6]) or has_heartbeat(ARGV[5]) then return 0 end
-redis.call('SREM', key('cluster:members'), ARGV[5])
+TAKE_OWNERSHIP = _script("""
+local owner = object(owner_key(node))
+local stored = owner and type(owner.instance) == 'string' and owner.instance or ''
+if stored ~= ARGV[5] then return 0 end
+set_owner(0)
 return 1
-"""
+""")
 
-# ARGV 5 node, 6 epoch, 7 what was read ('' for nobody)
-SET_MASTER = """
-if not my_lease(ARGV[6]) or (text(key('cluster:master')) or '') ~= ARGV[7] then return 0 end
-if redis.call('SISMEMBER', key('cluster:members'), ARGV[5]) == 0 or not has_heartbeat(ARGV[5]) then return 0 end
-redis.call('SET', key('cluster:master'), ARGV[5])
+TAKE_LEASE = _script("""
+if redis.call('EXISTS', lease_key) ~= 0 or name_is_anothers() then return 0 end
+local value = json({{'node', node}, {'instance', instance}, {'epoch', next_epoch(tonumber(ARGV[5]))}})
+redis.call('SET', lease_key, value, 'PX', ttl_ms)
 return 1
-"""
+""")
 
-# ARGV 5 node
-OFFER_FOUNDER = """
-if not held_by_me(key('cluster:founding')) or exists(key('cluster:record')) then return 0 end
-redis.call('SET', key('cluster:master'), ARGV[5])
+RELEASE_LEASE = _script("""
+if not is_mine(object(lease_key)) then return 0 end
+return redis.call('DEL', lease_key)
+""")
+
+REMOVE_MEMBER = _script("""
+local subject, epoch = ARGV[5], tonumber(ARGV[6])
+local lease = object(lease_key)
+if not is_mine(lease) or lease.epoch ~= epoch then return 0 end
+if redis.call('EXISTS', heartbeat_key(subject)) ~= 0 then return 0 end
+redis.call('SREM', members_key, subject)
 return 1
-"""
+""")
 
-# ARGV 5 final
-LEAVE = """
-if held_by_me(key('monitor:lease')) then redis.call('DEL', key('monitor:lease')) end
-if held_by_me(key('cluster:founding')) then redis.call('DEL', key('cluster:founding')) end
+SET_MASTER = _script("""
+local subject, epoch, replaces = ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local lease = object(lease_key)
+if not is_mine(lease) or lease.epoch ~= epoch or (read(master_key) or '') ~= replaces then return 0 end
+if redis.call('EXISTS', heartbeat_key(subject)) == 0 then return 0 end
+if redis.call('SISMEMBER', members_key, subject) == 0 then return 0 end
+redis.call('SET', master_key, subject)
+return 1
+""")
+
+OFFER_FOUNDER = _script("""
+if not is_mine(object(founding_key)) or redis.call('EXISTS', record_key) ~= 0 then return 0 end
+redis.call('SET', master_key, ARGV[5])
+return 1
+""")
+
+LEAVE = _script("""
+if is_mine(object(lease_key)) then redis.call('DEL', lease_key) end
+if is_mine(object(founding_key)) then redis.call('DEL', founding_key) end
 if name_is_anothers() then return 0 end
-redis.call('SREM', key('cluster:members'), me)
-redis.call('DEL', node(me, 'heartbeat'))
-if text(key('cluster:master')) == me then redis.call('DEL', key('cluster:master')) end
+redis.call('DEL', heartbeat_key(node))
+redis.call('SREM', members_key, node)
+if read(master_key) == node then redis.call('DEL', master_key) end
 if ARGV[5] == '1' then
-  redis.call('DEL', node(me, 'announcement'), node(me, 'owner'))
-  redis.call('SREM', key('cluster:known'), me)
+  redis.call('DEL', announcement_key(node), owner_key(node))
+  redis.call('SREM', known_key, node)
 end
 return 1
-"""
+""")
 
-CLEAR = """
-for _, name in ipairs(redis.call('SMEMBERS', key('cluster:members'))) do redis.call('DEL', node(name, 'heartbeat')) end
-for _, name in ipairs(redis.call('SMEMBERS', key('cluster:known'))) do redis.call('DEL', node(name, 'heartbeat')) end
-redis.call('DEL', key('cluster:members'), key('cluster:master'), key('monitor:lease'))
-return 1
-"""
+READ_LEASE = _script("return read(lease_key) or false")
 
-# ARGV 5 cluster id; answers the names that stand in the way
-CLEAR_IDENTITY = """
-local record = object(key('cluster:record'))
-if record == nil or record.cluster_id ~= ARGV[5] then return {'record'} end
-local obstacles = redis.call('SMEMBERS', key('cluster:members'))
-for name, a in pairs(announcements()) do
-  if has_identity(a) or has_heartbeat(name) then table.insert(obstacles, name) end
+CLEAR = _script("""
+for _, key in ipairs({members_key, known_key}) do
+  for _, name in ipairs((names(key))) do redis.call('DEL', heartbeat_key(name)) end
 end
-if #obstacles > 0 then return obstacles end
-redis.call('DEL', key('cluster:record'), key('cluster:founding'), key('cluster:roll_call'))
-return {}
-"""
+redis.call('DEL', members_key, master_key, lease_key)
+return 1
+""")
+
+CLEAR_IDENTITY = _script("""
+local record = object(record_key)
+if not record or record.cluster_id ~= ARGV[5] then return {'record'} end
+local obstacles, seen = {}, {}
+local function add(name)
+  if not seen[name] then
+    seen[name] = true
+    table.insert(obstacles, name)
+  end
+end
+for _, name in ipairs((names(members_key))) do add(name) end
+for _, name in ipairs((names(known_key))) do
+  if redis.call('EXISTS', heartbeat_key(name)) == 1 then add(name) end
+end
+for _, one in ipairs(announcements()) do
+  if one.unclear or IDENTITY[one.disk] then add(one.name) end
+end
+if #obstacles == 0 then redis.call('DEL', record_key, founding_key, roll_call_key) end
+table.sort(obstacles)
+return obstacles
+""")
