@@ -146,10 +146,9 @@ class Agent:
         beat = Beat(announcement, registered, not cannot_act(o), founding and o.stop_asked_at is None)
         if o.stop_asked_at is None:
             self._parts.worker.announce(beat)
-        settled = registered and decision.rule >= 630 and o.store is not None and o.busy is None
-        complete = o.store is not None and len(o.store.members) >= o.policy.size
-        self._parts.worker.settled = (settled and complete) or decision.held is not None
-        self._parts.prober.settled = settled
+        quiet = registered and o.store is not None and o.busy is None and not e.somebody_on_the_way(o)
+        self._parts.worker.settled = quiet or decision.held is not None
+        self._parts.prober.settled = quiet
 
     def _remember_peers(self, o: Observation) -> None:
         """Keep on disk whom my broker lists and where they answer, for the time when Redis is away."""

@@ -187,6 +187,12 @@ def waited(o: Observation, since: float, seconds: float) -> bool:
     return o.now - since >= seconds
 
 
+def somebody_on_the_way(o: Observation) -> bool:
+    """A broker boots, or is up and not proven yet: its proof needs a fresh word of the others."""
+    waiting = (BrokerPhase.STARTING, BrokerPhase.READY)
+    return any(a.broker in waiting and a.mutual is not True and a.held is None for a in others(o).values())
+
+
 def store_is_steady(o: Observation) -> bool:
     """Timely replies for a TTL and a heartbeat without a gap: before that nobody is judged."""
     needed = o.policy.ttl_seconds + o.policy.heartbeat_seconds
