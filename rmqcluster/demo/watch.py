@@ -83,9 +83,10 @@ def await_members(state: DemoState, numbers: Collection[int], say: Say, seconds:
                 told[number] = words
                 say(f"{time.monotonic() - began:6.1f} s  {state.node(number).name}  {words}")
         ids = {report.whole.get("cluster_id") for report in reports.values() if report}
+        shut: dict[int, str] = {}
         if not missing:
             missing = doors.closed(numbers)
-            told |= dict.fromkeys(missing, "a member, but the administrator is not let in yet")
+            shut = dict.fromkeys(missing, "a member, but the administrator is not let in yet")
         if not missing and len(ids) == 1 and None not in ids:
             return
         for number in missing:
@@ -93,7 +94,7 @@ def await_members(state: DemoState, numbers: Collection[int], say: Say, seconds:
                 raise DemoFailed(_obituary(state, number, "its supervisor ended"))
         if time.monotonic() - began > seconds:
             sick = missing[0] if missing else min(numbers)
-            why = told[sick] if missing else f"the members name different clusters: {ids}"
+            why = shut.get(sick, told[sick]) if missing else f"the members name different clusters: {ids}"
             raise DemoFailed(_obituary(state, sick, f"not back after {seconds:.0f} s: {why}"))
         time.sleep(POLL_SECONDS)
 
