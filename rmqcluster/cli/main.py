@@ -1,0 +1,77 @@
+"""The command group: mounts the families, and turns every expected error into a message and an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from rmqcluster import __version__
+from rmqcluster.cli.clear import clear
+from rmqcluster.cli.demo import demo
+from rmqcluster.cli.doctor import doctor
+from rmqcluster.cli.healthcheck import check
+from rmqcluster.cli.history import explain, history
+from rmqcluster.cli.session import DEMO_KEY
+from rmqcluster.cli.status import health, status, wait
+from rmqcluster.errors import ExitCode, RmqclusterError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--demo", "use_demo", is_flag=True, help="Speak to the demo on this machine.")
+@click.version_option(__version__, prog_name="rmqcluster")
+@click.pass_context
+def cli(context: click.Context, use_demo: bool) -> None:
+    """The missing operator for RabbitMQ on Docker Swarm, coordinated by Redis.
+
+    Exit codes: 0 fine; 1 degraded or refused; 2 unavailable or unknown; 64 usage; 69 Redis or broker not
+    reachable in time; 75 try again; 76 identity refused; 78 configuration.
+    """
+    context.obj = {DEMO_KEY: use_demo}
+
+
+@cli.command()
+def entrypoint() -> int:
+    """PID 1 of a container: broker, bootstrap, heartbeat, monitor, HTTP."""
+    from rmqcluster.agent.wiring import run_entrypoint
+
+    return run_entrypoint()
+
+
+@cli.command()
+def healthcheck() -> int:
+    """The container's HEALTHCHECK: does the supervisor's loop turn?"""
+    return check(os.environ)
+
+
+for command in (status, health, wait, clear, history, explain, doctor, demo):
+    cli.add_command(command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit code. Expected trouble is one message on stderr, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    try:
+        result = cli.main(args=list(arguments), prog_name="rmqcluster", standalone_mode=False)
+        sys.stdout.flush()
+    except RmqclusterError as error:
+        click.echo(f"rmqcluster: {error}", err=True)
+        return int(error.exit_code)
+    except click.UsageError as error:
+        error.show()
+        return int(ExitCode.USAGE)
+    except click.ClickException as error:
+        error.show()
+        return int(ExitCode.DEGRADED)
+    except click.Abort:
+        click.echo("stopped: nothing further was done", err=True)
+        return int(ExitCode.DEGRADED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone; keep the interpreter's last flush quiet
+        return int(ExitCode.OK)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(ExitCode.OK)
+    return result if isinstance(result, int) else int(ExitCode.OK)
