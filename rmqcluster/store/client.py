@@ -54,10 +54,10 @@ def connect(settings: Settings, name: str, seconds: float) -> "redis.Redis":
     limit = reply_seconds(settings)
     options = _options(address, name, seconds, limit)
     if address.service is not None:
-        return redis.Redis(connection_pool=_sentinel_pool(address, options, limit))
+        return redis.Redis.from_pool(_sentinel_pool(address, options, limit))
     host, port = address.places[0]
     kind = redis.SSLConnection if address.tls else redis.Connection
-    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, host=host, port=port, **options))
+    return redis.Redis.from_pool(redis.ConnectionPool(connection_class=kind, host=host, port=port, **options))
 
 
 def gives_login(settings: Settings) -> bool:
@@ -74,7 +74,7 @@ def answers_anybody(settings: Settings) -> bool | None:
     limit = reply_seconds(settings)
     kind = redis.SSLConnection if address.tls else redis.Connection
     options = _options(Address(address.places, tls=address.tls, tls_files=address.tls_files), "", limit, limit)
-    stranger = redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, host=host, port=port, **options))
+    stranger = redis.Redis.from_pool(redis.ConnectionPool(connection_class=kind, host=host, port=port, **options))
     try:
         stranger.ping()
     except (redis.AuthenticationError, redis.ResponseError):

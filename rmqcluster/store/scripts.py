@@ -62,9 +62,12 @@ local function now()
   return time[1], time[2]
 end
 
-local function seconds_since(stored)
+local function roll_call_seconds()
+  -- tonumber alone would take NaN, with which no comparison forbids anything.
+  local began = string.match(read(roll_call_key) or '', '^%d+%.?%d*$')
+  if not began or #began > 20 then return nil end
   local seconds, micros = now()
-  return tonumber(seconds) + tonumber(micros) / 1000000 - tonumber(stored)
+  return tonumber(seconds) + tonumber(micros) / 1000000 - tonumber(began)
 end
 
 local function names(key)
@@ -84,6 +87,7 @@ local function announcements()
       local one = object(announcement_key(name)) or {{}}
       one.name = name
       one.unclear = not (IDENTITY[one.disk] or DISPOSABLE[one.disk]) or type(one.epoch_high) ~= 'number'
+        or number(one.epoch_high) ~= one.epoch_high
       table.insert(found, one)
     end
   end
@@ -145,7 +149,8 @@ for _, name in ipairs((names(known_key))) do
 end
 redis.call('SADD', known_key, node)
 local seconds, micros = now()
-if not somebody or not tonumber((read(roll_call_key))) then
+local age = roll_call_seconds()
+if not somebody or not age or age < 0 then
   redis.call('SET', roll_call_key, seconds .. '.' .. string.format('%06d', micros))
 end
 redis.call('SET', announcement_key(node), announcement, 'PX', ttl_ms)
@@ -188,15 +193,11 @@ for _, list in ipairs({{members, known}}) do
     end
   end
 end
-local age, roll_call = '0', value(roll_call_key)
-if roll_call and tonumber(roll_call) then
-  age = string.format('%.3f', seconds_since(roll_call))
-elseif roll_call then
-  note(roll_call_key, 'is not a time')
-end
+local age = roll_call_seconds()
+if value(roll_call_key) and not age then note(roll_call_key, 'is not a time') end
 return {{members, nodes, value(master_key), value(record_key), value(founding_key),
   redis.call('PTTL', founding_key), value(lease_key), redis.call('PTTL', lease_key), value(owner_key(node)),
-  value(epoch_key), age, value(paused_key), problems}}
+  value(epoch_key), string.format('%.3f', age or 0), value(paused_key), problems}}
 """)
 
 CLAIM_FOUNDING = _script("""
@@ -226,8 +227,8 @@ if not is_mine(claim) or claim.cluster_id ~= cluster_id or redis.call('EXISTS', 
 for _, one in ipairs(announcements()) do
   if one.unclear or IDENTITY[one.disk] and one.cluster_id ~= cluster_id then return 0 end
 end
-local roll_call = read(roll_call_key)
-if not tonumber(roll_call) or seconds_since(roll_call) <= quiet_seconds then return 0 end
+local age = roll_call_seconds()
+if not age or age <= quiet_seconds then return 0 end
 redis.call('SET', record_key, json({{'cluster_id', cluster_id}, {'epoch', number(claim.epoch)}, {'founder', node}}))
 redis.call('DEL', founding_key)
 return 1

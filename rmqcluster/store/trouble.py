@@ -20,19 +20,24 @@ class PasswordUnreadable(redis.AuthenticationError):
     """The password file could not be read at the moment of connecting; the text says why."""
 
 
-# Inside a script older servers put the code behind words of their own, so the whole text is searched.
+# redis-py keeps the code of an error or strips it, depending on its version and on the code; inside a script older
+# servers put it behind words of their own. So both the code and the words that follow it are looked for.
 _REPLIES = (
-    (("NOPERM", "No permissions", "can't run this command", "ACL failure"), True, "denies a command or key",
-     "grant the commands and keys that the README lists"),
+    (("NOPERM", "can't access at least one", "no permissions", "can't run this command", "ACL failure"), True,
+     "denies a command or key", "grant the commands and keys that the README lists"),
     (("NOAUTH", "WRONGPASS", "invalid password", "DENIED"), True, "refuses the login", CREDENTIALS_MEND),
-    (("READONLY",), False, "is a read-only replica", "wait for the failover, or point REDIS_HOST at the master"),
-    (("LOADING",), False, "is still loading its data", "wait"),
-    (("OOM ",), False, "is out of memory", "raise its maxmemory or remove what else fills it"),
-    (("MISCONF",), False, "cannot save to its disk and takes no writes", "free its disk"),
-    (("NOREPLICAS",), False, "has too few replicas and takes no writes", "bring its replicas back"),
-    (("BUSY ",), False, "is busy with somebody's script", "wait, or end that script with SCRIPT KILL"),
-    (("MASTERDOWN",), False, "is a replica without its master", "wait for the failover"),
-    (("WRONGTYPE",), False, "holds a key of ours with a value of another type",
+    (("READONLY", "read only replica"), False,
+     "is a read-only replica", "wait for the failover, or point REDIS_HOST at the master"),
+    (("LOADING", "Redis is loading"), False, "is still loading its data", "wait"),
+    (("OOM ", "used memory > 'maxmemory'"), False,
+     "is out of memory", "raise its maxmemory or remove what else fills it"),
+    (("MISCONF", "unable to persist"), False, "cannot save to its disk and takes no writes", "free its disk"),
+    (("NOREPLICAS", "enough good replicas"), False,
+     "has too few replicas and takes no writes", "bring its replicas back"),
+    (("BUSY ", "is busy running a script"), False,
+     "is busy with somebody's script", "wait, or end that script with SCRIPT KILL"),
+    (("MASTERDOWN", "Link with MASTER is down"), False, "is a replica without its master", "wait for the failover"),
+    (("WRONGTYPE", "wrong kind of value"), False, "holds a key of ours with a value of another type",
      "find it among the warnings of `rmqcluster status` and delete it"),
 )  # fmt: skip
 
@@ -56,7 +61,7 @@ def _translate(error: redis.RedisError, address: str) -> StoreUnavailable:
         return StoreUnavailable(f"{place} did not answer in time; check that it runs and is not overloaded")
     text = str(error)
     for signs, refused, what, mend in _REPLIES:
-        if any(sign in text for sign in signs):
+        if any(sign.lower() in text.lower() for sign in signs):
             kind = StoreRefused if refused else StoreUnavailable
             return kind(f"{place} {what}: {_reason(text)}; {mend}")
     if isinstance(error, redis.AuthenticationError | redis.exceptions.AuthorizationError):

@@ -131,7 +131,7 @@ class MemoryStore:
             return
         now, until = s.clock(), s.clock() + self.policy.ttl_seconds
         s.known = {n for n in s.known if self._still_known(n)} | {self.node}
-        if s.roll_call_at is None or not s.live_announcements():
+        if s.roll_call_at is None or s.roll_call_at > now or not s.live_announcements():
             s.roll_call_at = now
         s.announcements[self.node] = Mortal(beat.announcement, until)
         owner = Owner(self.instance, beat.announcement.beat_sequence)

@@ -44,6 +44,10 @@ class MemoryBench:
     def age_roll_call(self, seconds: float) -> None:
         self.state.roll_call_at = self.now - seconds
 
+    def roll_call_age(self) -> float:
+        assert self.state.roll_call_at is not None
+        return self.now - self.state.roll_call_at
+
     def forget_epoch(self) -> None:
         self.state.epoch = 0
 
@@ -71,6 +75,10 @@ class RedisBench:
     def age_roll_call(self, seconds: float) -> None:
         now, micros = self.raw.time()
         self.raw.set(self.keys.roll_call, now + micros / 1e6 - seconds)
+
+    def roll_call_age(self) -> float:
+        now, _ = self.raw.time()
+        return now - float(self.raw.get(self.keys.roll_call))
 
     def forget_epoch(self) -> None:
         self.raw.delete(self.keys.epoch)

@@ -132,6 +132,15 @@ def test_a_new_roll_call_begins_when_nobody_was_left(bench: Bench, a: Member, b:
     assert b.store.snapshot().roll_call_seconds == pytest.approx(0, abs=2)
 
 
+def test_a_roll_call_of_the_future_begins_again(bench: Bench, a: Member):
+    """A Redis whose clock went back does not hold a founding up until that time has come."""
+    a.beat()
+    bench.age_roll_call(-1000)
+    a.beat()
+    assert 0 <= a.store.snapshot().roll_call_seconds < 2
+    assert bench.roll_call_age() == pytest.approx(0, abs=2)
+
+
 def test_a_flush_begins_a_new_roll_call(bench: Bench, a: Member):
     """A flushed store is empty, and the next beat begins the roll call again."""
     a.beat(registered=True)
