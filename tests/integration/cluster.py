@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pika
 import redis
@@ -31,7 +31,9 @@ TTL_SECONDS = 3.0
 
 
 class Cluster:
-    """Nodes are named by number. Nothing runs until it is started."""
+    """Nodes are named by number. Nothing runs until it is started. `living` are those that are not closed yet."""
+
+    living: ClassVar[list["Cluster"]] = []
 
     def __init__(self, size: int = 3, settings: Mapping[str, str] | None = None) -> None:
         self._top = Path(tempfile.mkdtemp(prefix="rmqcluster-test-"))
@@ -41,18 +43,15 @@ class Cluster:
         self.demo = services.start_epmd(self.demo, self.owner)
         self.numbers = tuple(one.number for one in self.demo.nodes)
         self._exit_codes: dict[int, int] = {}
+        Cluster.living.append(self)
 
     def close(self) -> None:
-        acts.stop_everything(self.kill_all(), lambda words: None)
+        """A test that is over needs no orderly stop."""
+        self.kill()
         self.redis_resume()
         acts.stop_everything(self.demo, lambda words: None)
         shutil.rmtree(self._top)
-
-    def kill_all(self) -> DemoState:
-        """A test that is over needs no orderly stop."""
-        for number in self.numbers:
-            node.kill(self.demo, number)
-        return self.demo
+        Cluster.living.remove(self)
 
     # Members
 
@@ -88,9 +87,13 @@ class Cluster:
         self.await_members()
 
     def kill(self, *numbers: int) -> None:
-        """SIGKILL supervisor and broker: the host is gone."""
+        """SIGKILL supervisors and brokers at once: the power is gone."""
+        supervisors = [self.demo.node(number).supervisor for number in numbers or self.numbers]
+        proc.send([process for process in supervisors if process is not None], signal.SIGKILL)
+        everything = [process for number in numbers or self.numbers for process in node.processes(self.demo, number)]
+        assert not proc.end(everything, term_seconds=0)
         for number in numbers or self.numbers:
-            assert not node.kill(self.demo, number)
+            assert not node.kill(self.demo, number)  # what was born meanwhile
 
     def kill_broker(self, number: int) -> None:
         os.kill(self.broker_pid(number), signal.SIGKILL)

@@ -47,8 +47,8 @@ def test_a_differing_cookie_is_held(cluster: Cluster) -> None:
     cluster.redis_start()
     cluster.start(1, 2)
     cluster.await_members(1, 2)
-    other = cluster.demo.node_directory(3) / "other-cookie"
-    cluster.start(3, extra={"RABBITMQ_ERLANG_COOKIE_FILE": str(_secret(cluster, other, "OTHERCOOKIEVALUE"))})
+    other = _secret(cluster, cluster.demo.directory / "other-cookie", "OTHERCOOKIEVALUE")
+    cluster.start(3, extra={"RABBITMQ_ERLANG_COOKIE_FILE": str(other)})
     wait_until(lambda: "cookie" in str(cluster.row(3).get("held")), 20, "it is held")
     assert not any("OTHERCOOKIEVALUE" in line for line in cluster.log(3))
     assert cluster.row(1)["mutual"] is True
@@ -94,7 +94,9 @@ def test_a_blank_node_up_first_never_founds_beside_old_disks(cluster: Cluster) -
     """Two nodes hold data, Redis is empty, the blank third is up first: it founds nothing, the old cluster serves."""
     cluster.form()
     marker = cluster.marker(1)
-    cluster.kill()
+    for number in (3, 1, 2):  # one after another: a broker waits for those that it saw outlive it
+        cluster.kill(number)
+        wait_until(lambda number=number: number == 2 or not cluster.row(number, by=2).get("running"), 10, "seen")
     cluster.redis_kill()
     cluster.wipe(3)
     cluster.redis_start()
