@@ -26,9 +26,16 @@ _COMMON = f"""
 local prefix, node, instance, ttl_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 {_key_names()}
 
+local function ask(...)
+  local found = redis.pcall(...)
+  if type(found) ~= 'table' or not found.err then return found end
+  if string.find(tostring(found.err), 'WRONGTYPE', 1, true) then return nil, 'holds another type of value' end
+  return redis.call(...)  -- not the fault of the key: a missing permission must not read as an absent value
+end
+
 local function read(key)
-  local value = redis.pcall('GETRANGE', key, 0, {VALUE_LIMIT_BYTES})
-  if type(value) ~= 'string' then return nil, 'holds another type of value' end
+  local value, problem = ask('GETRANGE', key, 0, {VALUE_LIMIT_BYTES})
+  if not value then return nil, problem end
   if value == '' then return nil end
   if #value > {VALUE_LIMIT_BYTES} then return nil, 'is longer than {VALUE_LIMIT_BYTES} bytes' end
   return value
@@ -71,8 +78,8 @@ local function roll_call_seconds()
 end
 
 local function names(key)
-  local found = redis.pcall('SMEMBERS', key)
-  if found.err then return {{}}, 'holds another type of value' end
+  local found, problem = ask('SMEMBERS', key)
+  if not found then return {{}}, problem end
   table.sort(found)
   return found
 end

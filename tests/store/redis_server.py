@@ -8,17 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from support import wait_until
 
 
 class RedisServer:
     """One server process on 127.0.0.1."""
 
-    def __init__(self, directory: Path, *options: str, name: str = "redis") -> None:
+    def __init__(self, directory: Path, *options: str, name: str = "redis", configuration: Path | None = None) -> None:
         self.port = free_port()
         self._log = directory / f"{name}.log"
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(directory)]
-        command += ["--save", "", "--appendonly", "no", *options]
+        command = ["redis-server", *([str(configuration)] if configuration else [])]
+        command += ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(directory)]
+        command += [*(() if configuration else ("--save", "", "--appendonly", "no")), *options]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
 
@@ -26,7 +29,9 @@ class RedisServer:
         wait_until(self._answers, 10, f"redis-server answers on port {self.port}; log: {self._log.read_text()[-300:]}")
 
     def admin(self, **login: str) -> "redis.Redis":
-        return redis.Redis(port=self.port, decode_responses=True, socket_timeout=5, **login)
+        return redis.Redis(
+            port=self.port, decode_responses=True, socket_timeout=5, retry=Retry(NoBackoff(), 0), **login
+        )
 
     def freeze(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
@@ -56,8 +61,11 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(directory: Path, *options: str, name: str = "redis") -> Iterator[RedisServer]:
-    server = RedisServer(directory, *options, name=name)
+def redis_server(
+    directory: Path, *options: str, name: str = "redis", configuration: Path | None = None
+) -> Iterator[RedisServer]:
+    """Runs until the block ends; `configuration` is a file that a Sentinel needs, since it rewrites it."""
+    server = RedisServer(directory, *options, name=name, configuration=configuration)
     try:
         server.wait_ready()
         yield server
