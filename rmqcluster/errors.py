@@ -39,7 +39,7 @@ class StoreUnavailable(RmqclusterError):
 
 
 class StoreRefused(StoreUnavailable):
-    """Redis answered, but refuses us: wrong password, no permission, read-only, out of memory."""
+    """Redis answered, but will not have us: a wrong login or a missing permission. Only a person can mend it."""
 
 
 class BrokerUnavailable(RmqclusterError):
