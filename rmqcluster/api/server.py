@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any
@@ -24,6 +25,7 @@ REMOTE_CONNECTIONS_MAX = 8
 CONNECTIONS_MAX = 12  # the rest is for this host: strangers cannot keep its health check out
 BODY_BYTES_MAX = 64 * 1024
 STOP_SECONDS = 2.0
+POLL_SECONDS = 0.25  # how soon a stop and the end of a slow connection are noticed
 HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 
 
@@ -58,7 +60,7 @@ class ApiServer:
                 f"RMQCLUSTER_HTTP_BIND/_PORT {address[0]}:{address[1]} cannot be used: {error.strerror or error}. "
                 "Choose a free port, or end what listens there"
             ) from error
-        self._thread = Thread(target=self._server.serve_forever, name="http", args=(0.5,), daemon=True)
+        self._thread = Thread(target=self._server.serve_forever, name="http", args=(POLL_SECONDS,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -78,7 +80,7 @@ class ApiServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 16
+    request_queue_size = 64  # the kernel makes those beyond it wait a whole second
 
     def __init__(self, address: tuple[str, int], respond: Callable[[Request], Answer]) -> None:
         if ":" in address[0]:
@@ -105,7 +107,7 @@ class _Server(ThreadingHTTPServer):
             return True
 
     def service_actions(self) -> None:
-        """Called by `serve_forever` twice a second and after each request."""
+        """Called by `serve_forever` at every poll and after each request."""
         self.cut(older_than_seconds=REQUEST_SECONDS)
 
     def cut(self, older_than_seconds: float) -> None:
@@ -138,8 +140,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
     timeout = REQUEST_SECONDS
     protocol_version = "HTTP/1.0"
-    server_version = "rmqcluster"
-    sys_version = ""
+    default_request_version = "HTTP/1.0"  # what cannot be understood is answered with a status line, too
+
+    def version_string(self) -> str:
+        return "rmqcluster"
 
     def parse_request(self) -> bool:
         """Any method comes to `_serve`: the routes decide, not the names of this class's methods."""
@@ -184,6 +188,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def send_error(self, code: int, *_: str | None, **__: str | None) -> None:
+        """What the base class refuses; the sender's own words are not sent back."""
+        self._send(Answer(int(code), TEXT, f"{HTTPStatus(code).phrase}\n"))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
         """Requests are not logged: health checks would fill the log, and their text is a stranger's."""

@@ -116,12 +116,12 @@ def _headline(picture: Picture, verdict: Verdict) -> str:
         return f"UNKNOWN  {count} brokers seen to run; the others could not be read."
     if verdict is Verdict.UNAVAILABLE:
         return f"UNAVAILABLE  {_unavailable(picture)}"
+    if _alarms(picture):
+        return f"BLOCKED  publishers blocked on ALL nodes; consumers work. {count} members serve."
     if sources.store is None:
         lost = "" if sources.store_lost_seconds is None else f" {duration(sources.store_lost_seconds)}"
-        return f"COORDINATION LOST{lost}: {_store_trouble(sources)}. Brokers {count} serve, clients unaffected."
-    alarms = _alarms(picture)
-    if alarms:
-        return f"BLOCKED  publishers blocked on ALL nodes; consumers work. Alarm: {', '.join(alarms)}"
+        clients = ", clients unaffected" if picture.serving == picture.total else ""
+        return f"COORDINATION LOST{lost}. Brokers {count} serve{clients}."
     if verdict is Verdict.HEALTHY:
         return f"HEALTHY  {count} members serve."
     last = " One more loss stops all quorum queues." if picture.serving == picture.needed > 1 else ""
@@ -143,7 +143,9 @@ def _unavailable(picture: Picture) -> str:
 
 
 def _store_trouble(sources: Sources) -> str:
-    return f"{shown(sources.store_address, 120)} {shown(sources.store_trouble or 'does not answer', 200)}".rstrip(".")
+    """Names the address once, whether or not the trouble does."""
+    address, trouble = sources.store_address, sources.store_trouble or "does not answer"
+    return shown(trouble if address in trouble else f"Redis at {address}: {trouble}").rstrip(".")
 
 
 def _last_contact(sources: Sources) -> float | None:
@@ -177,11 +179,18 @@ def _redis(picture: Picture) -> Iterator[Note]:
     if picture.sources.store is not None:
         return
     yield Note(
-        f"coordination lost: {_store_trouble(picture.sources)}",
+        _store_trouble(picture.sources),
         "when Redis answers all re-register; nobody is judged until it has been steady longer than the TTL",
         f"bring Redis back at {shown(picture.sources.store_address, 120)} "
         "(an empty Redis is fine, keys are rebuilt from the brokers)",
     )
+
+
+def _frozen(picture: Picture) -> Iterator[Note]:
+    if picture.sources.store is None and picture.serving:
+        yield Note(
+            "frozen: joining of blank nodes, the master label. Working: publish, consume, restart with own disk, stop"
+        )
 
 
 def _forming(picture: Picture) -> Iterator[Note]:
@@ -282,8 +291,9 @@ def _unseen(picture: Picture) -> Iterator[Note]:
 
 def _alarm(picture: Picture) -> Iterator[Note]:
     for alarm in _alarms(picture):
+        kind, _, node = alarm.partition(" ")
         yield Note(
-            f"alarm: {alarm}: publishers are blocked on all nodes",
+            f"{kind} alarm on {node}",
             "nothing: an alarm is not a death. No restart and no failover while it lasts",
             "start the consumers of the longest queues, or free space there. Restarting brokers frees nothing",
         )
@@ -341,4 +351,4 @@ def _count(picture: Picture) -> Iterator[Note]:
         )
 
 
-_CHECKS = (_redis, _alarm, _held, _absent, _strays, _unseen, _identity, _labels, _forming, _count)
+_CHECKS = (_redis, _frozen, _alarm, _held, _forming, _absent, _strays, _unseen, _identity, _labels, _count)

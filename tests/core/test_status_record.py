@@ -1,0 +1,191 @@
+"""The contract's JSON, the member rows, and the two texts made of them."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from test_status_words import ALL, SITUATIONS, A, B, C, said, status, store, view, without_c
+
+from rmqcluster.core.model import BrokerPhase, Policy, StoreView
+from rmqcluster.core.status import Sources, is_mutual, is_running, shown
+from rmqcluster.core.status_text import health_text, status_text
+from rmqcluster.core.status_words import summarise
+
+KEYS = ["verdict", "reasons", "next", "do", "cluster_id", "size", "epoch", "master", "paused", "members", "redis"]
+MEMBER_KEYS = [
+    *("node", "role", "registered", "heartbeat_age_seconds", "running", "mutual", "state", "version", "http"),
+    *("management", "held"),
+]
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_json_has_exactly_the_contract_keys(name: str) -> None:
+    """Every status document has the contract's keys, in its order, and is valid JSON."""
+    document = json.loads(json.dumps(SITUATIONS[name][0].as_json()))
+
+    assert list(document) == [*KEYS, "operation"]
+    assert list(document["redis"]) == ["reachable", "last_contact_seconds", "warnings"]
+    assert all(list(row) == MEMBER_KEYS for row in document["members"])
+
+
+def test_healthy_document() -> None:
+    """A healthy cluster's document, whole."""
+    found = status(store(), store_age_seconds=0.5).as_json()
+    rows = found.pop("members")
+
+    assert found == {
+        "verdict": "healthy",
+        "reasons": [],
+        "next": [],
+        "do": [],
+        "cluster_id": "id-1",
+        "size": 3,
+        "epoch": 14,
+        "master": A,
+        "paused": None,
+        "redis": {"reachable": True, "last_contact_seconds": 0.5, "warnings": []},
+        "operation": None,
+    }
+    assert isinstance(rows, list)
+    assert rows[0] == {
+        "node": A,
+        "role": "master",
+        "registered": True,
+        "heartbeat_age_seconds": 3.5,
+        "running": True,
+        "mutual": True,
+        "state": "running",
+        "version": "3.10.8",
+        "http": "a:15680",
+        "management": "a:15672",
+        "held": None,
+    }
+
+
+def test_unknown_is_null_never_false() -> None:
+    """Without Redis, what only Redis knows is null."""
+    found = status(None, views={A: view(*ALL)}).as_json()
+    rows = found["members"]
+
+    assert isinstance(rows, list)
+    assert found["epoch"] is None
+    assert found["master"] is None
+    assert [row["registered"] for row in rows] == [None, None, None]
+    assert [row["mutual"] for row in rows] == [None, None, None]
+    assert [row["running"] for row in rows] == [True, True, True]
+
+
+def test_members_are_the_union_of_all_sources() -> None:
+    """Registered, announced and listed nodes all get a row."""
+    reading = StoreView(members=frozenset({"rabbit@1"}), announcements={"rabbit@2": said("rabbit@2")})
+    found = summarise(Sources(policy=Policy(), store=reading, views={"rabbit@3": view("rabbit@4")}))
+
+    assert {row.node for row in found.members} == {"rabbit@1", "rabbit@2", "rabbit@3", *ALL}
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "expected"),
+    [
+        (None, {}, None),
+        (view(*ALL), {B: view(*ALL)}, True),
+        (view(*ALL), {}, None),
+        (view(*ALL), {B: view(B, members=frozenset({B, C})), C: view(C, members=frozenset({B, C}))}, False),
+        (view(A, members=frozenset({A})), {B: view(*ALL), C: view(*ALL)}, False),
+        (view(B, members=frozenset({B, C})), {B: view(*ALL), C: view(*ALL)}, False),
+    ],
+)
+def test_mutual_needs_a_majority_that_lists_back(own: object, others: dict[str, object], expected: bool | None) -> None:
+    """Local health proves nothing; too few readings prove nothing either way."""
+    views = {**others, **({A: own} if own else {})}
+
+    assert is_mutual(A, Policy(), views) is expected  # type: ignore[arg-type]
+
+
+def test_single_member_is_mutual_with_itself() -> None:
+    """A cluster of size 1 needs nobody else."""
+    assert is_mutual(A, Policy(size=1), {A: view(A, members=frozenset({A}))}) is True
+
+
+def test_own_word_on_running_comes_first() -> None:
+    """A supervisor that says its broker is down is believed over peers that have not noticed."""
+    down = said(C, broker=BrokerPhase.DOWN)
+
+    assert is_running(C, down, {A: view(*ALL)}) is False
+    assert is_running(C, None, {A: view(A, B)}) is False
+    assert is_running(C, None, {}) is None
+
+
+def test_heartbeat_that_ran_out_since_the_reading_is_gone() -> None:
+    """Ages go on while a reading grows old."""
+    reading = store(heartbeats={A: 12.0, B: 12.0, C: 2.0})
+    found = status(reading, store_age_seconds=3.0)
+
+    assert [row.heartbeat_age_seconds for row in found.members] == [6.0, 6.0, None]
+
+
+def test_text_from_redis_cannot_move_the_cursor() -> None:
+    """Control, escape and bidirectional characters from Redis are shown as escapes, in text and JSON alike."""
+    evil = "x\x1b[2J\r\n\u202egnp"
+    reading = store({A: said(A, state=evil, version=evil, held=evil), B: said(B), C: said(C)}, paused=evil, master=evil)
+    found = status(reading)
+
+    assert all(line.isprintable() for line in status_text(found, 0.0).split("\n"))
+    assert all(line.isprintable() for line in health_text(found, "healthy").split("\n"))
+    assert "\\u001b" not in json.dumps(found.as_json())
+
+
+def test_shown_limits_length() -> None:
+    """A huge value is cut."""
+    assert len(shown("x" * 10_000)) == 400
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_text_is_short(name: str) -> None:
+    """Under ten lines before the member table, with NEXT and DO at their end."""
+    lines = status_text(SITUATIONS[name][0], 1_700_000_000.0).split("\n\n")[0].split("\n")
+
+    assert len(lines) < 10
+    assert [line[:5] for line in lines[-2:]] == ["NEXT ", "DO   "]
+
+
+def test_status_text_of_a_lost_host() -> None:
+    """The whole text, as an operator reads it."""
+    text = status_text(status(without_c(), lost_seconds={C: 161.0}), 1_700_000_000.0)
+
+    assert text.split("\n\n")[0] == (
+        "DEGRADED  2 of 3 members serve. One more loss stops all quorum queues.\n"
+        "rabbit@c LOST 2m41s: no heartbeat, 2 of 2 peers do not see it\n"
+        "2 of 3 members are mutual and registered\n"
+        "master rabbit@a, cluster id-1, epoch 14, 2023-11-14 22:13:20Z\n"
+        "NEXT rabbit@c rejoins by itself with its disk\n"
+        "DO   start the host or container of rabbit@c again; its disk brings it back"
+    )
+
+
+def test_health_report_lines() -> None:
+    """The health report has the contract's lines, word for word."""
+    names = [f"rabbit@rabbitmq{number}" for number in (1, 2, 3)]
+    seen = view(*names, members=frozenset(names))
+    found = status(store({name: replace(said(A, seen), node=name) for name in names}, master=names[0]))
+
+    assert health_text(found, "healthy") == (
+        "Service Health\n"
+        "rabbitmq1: healthy\n"
+        "rabbitmq2: healthy\n"
+        "rabbitmq3: healthy\n"
+        "redis: healthy\n"
+        "Redis Coordinator\n"
+        "Members: rabbit@rabbitmq1 rabbit@rabbitmq2 rabbit@rabbitmq3\n"
+        "Master:  rabbit@rabbitmq1\n"
+        "postgres: healthy"
+    )
+
+
+def test_health_report_says_what_is_wrong() -> None:
+    """Other words than healthy say what is wrong; unknown is said as unknown."""
+    lost, silent = health_text(status(without_c()), "not configured"), health_text(status(None), "not configured")
+
+    assert "c: lost" in lost.split("\n")
+    assert "redis: unreachable" in silent.split("\n")
+    assert "Members: unknown" in silent.split("\n")
+    assert "Master:  unknown" in silent.split("\n")
