@@ -85,7 +85,7 @@ class Agent:
 
     def tick(self) -> ExitProcess | None:
         """Observe once, decide by both tables, act. Returns the wish to end the process, if any."""
-        o = self._observe()
+        o = self._remember_peers(self._observe())
         self._say_warnings(o)
         decision = decide(self.member_rules, o)
         self._say_change("member", decision)
@@ -96,7 +96,6 @@ class Agent:
             monitor = decide(self.monitor_rules, o)
             self._say_change("monitor", monitor)
             self._hands.carry_out(o, monitor)
-        self._remember_peers(o)
         self._publish(o, decision, monitor)
         return leaving
 
@@ -150,18 +149,24 @@ class Agent:
         self._parts.worker.settled = quiet or decision.held is not None
         self._parts.prober.settled = quiet
 
-    def _remember_peers(self, o: Observation) -> None:
-        """Keep on disk whom my broker lists and where they answer, for the time when Redis is away."""
+    def _remember_peers(self, o: Observation) -> Observation:
+        """Keep on disk whom my broker lists and where they answer, for the time when Redis is away or empty.
+
+        It is written before it is announced: nobody counts on a member whose disk does not know it yet.
+        """
         marker = o.disk.marker
-        if marker is not None and marker.stage is Stage.MEMBER and o.view is not None and o.store is not None:
+        proven = marker is not None and (marker.stage is not Stage.MEMBER or e.is_mutual(o) is True)
+        if marker is not None and proven and o.view is not None:
             known = dict(marker.peers) | {n: x.management for n, x in e.others(o).items() if x.management}
             peers = tuple(sorted((n, known[n]) for n in o.view.members if n in known))
             fresh = replace(marker, members=tuple(sorted(o.view.members)), peers=peers)
-            if fresh != marker and e.is_mutual(o) is True:
+            if fresh != marker:
                 self._parts.volume.write_marker(fresh)
+                o = replace(o, disk=replace(o.disk, marker=fresh))
         unheard = o.store is None or e.is_mutual(o) is not True
         wanted = dict(marker.peers) if marker is not None and unheard else {}
         self._parts.prober.want_peers({n: where for n, where in wanted.items() if n != o.me})
+        return o
 
     def _say_warnings(self, o: Observation) -> None:
         warnings = o.store.warnings if o.store is not None else self._warned

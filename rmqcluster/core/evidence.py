@@ -41,6 +41,8 @@ def same_cluster(o: Observation, node: str) -> bool:
     announced = others(o).get(node)
     theirs = announced.cluster_id if announced else None
     mine = o.disk.cluster_id
+    if stage(o) is Stage.JOINING:
+        mine = committed_id(o) or mine  # a joiner's marker is an intention; where it arrived, the brokers say
     return theirs is None or mine is None or theirs == mine
 
 
@@ -106,7 +108,23 @@ def identities(o: Observation) -> list[str]:
 def blank_announcements(o: Observation) -> list[str]:
     """Everybody, me included, who announced a disk that a founding may use."""
     usable = (DiskKind.BLANK, DiskKind.UNCOMMITTED)
-    return sorted([n for n, a in others(o).items() if a.disk in usable and a.held is None] + [o.me])
+    blank = {n for n, a in others(o).items() if a.disk in usable and a.held is None} | {o.me}
+    return sorted(blank - undecided(o).keys())
+
+
+def undecided(o: Observation) -> dict[str, frozenset[str]]:
+    """Unfinished joins that nobody can call aborted yet, and whom each still has to hear.
+
+    A disk that saw a higher epoch than Redis knows tells that Redis was emptied since: its founding may have been
+    committed, and one of those it lists may carry the proof. While Redis remembers, its missing record is proof.
+    """
+    if o.store is None:
+        return {}
+    mine = o.disk.marker.members if o.disk.kind is DiskKind.UNCOMMITTED and o.disk.marker else ()
+    joined = {n: (a.epoch_high, a.listed) for n, a in others(o).items() if a.disk is DiskKind.UNCOMMITTED}
+    joined[o.me] = (o.disk.epoch_high, frozenset(mine))
+    heard = {o.me, *o.store.announcements}
+    return {n: listed - heard for n, (high, listed) in joined.items() if high > o.store.epoch and listed - heard}
 
 
 def claim_is_mine(o: Observation) -> bool:
@@ -117,8 +135,21 @@ def claim_is_mine(o: Observation) -> bool:
 
 
 def is_committed(o: Observation) -> bool:
-    """Is the cluster that my marker names the committed one?"""
-    return o.disk.cluster_id is not None and committed_id(o) == o.disk.cluster_id
+    """Is the cluster that my marker names the committed one? A record that was read once counts while none is there."""
+    return o.disk.cluster_id is not None and (committed_id(o) or o.seen_cluster_id) == o.disk.cluster_id
+
+
+def arrived(o: Observation) -> bool:
+    """Is this joiner, by what brokers list, in the committed cluster, whatever it was told to join?"""
+    wanted = committed_id(o)
+    listed = (o.view.members if o.view else frozenset()) | set(listed_by(o))
+    members = {n for n, a in others(o).items() if a.disk is DiskKind.DATA and a.cluster_id == wanted}
+    return wanted is not None and bool(listed & members)
+
+
+def listed_by_strangers(o: Observation) -> list[str]:
+    """Members who list my name while this disk never met their cluster: another disk bore the name there."""
+    return [n for n in listed_by(o) if others(o)[n].cluster_id != o.disk.cluster_id]
 
 
 def listed_by(o: Observation) -> list[str]:

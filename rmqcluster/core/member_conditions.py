@@ -60,7 +60,12 @@ def data_lost(o: Observation) -> bool:
 
 
 def blank_under_known_name(o: Observation) -> bool:
-    return o.disk.kind is DiskKind.BLANK and o.disk.marker is None and bool(e.listed_by(o))
+    return o.disk.kind is DiskKind.BLANK and bool(e.listed_by_strangers(o))
+
+
+def founded_under_known_name(o: Observation) -> bool:
+    founding = o.disk.kind is DiskKind.UNCOMMITTED and e.stage(o) is Stage.FOUNDING
+    return founding and bool(e.listed_by_strangers(o))
 
 
 def has_member_data(o: Observation) -> bool:
@@ -93,8 +98,10 @@ def founding_was_committed(o: Observation) -> bool:
 
 
 def join_may_have_succeeded(o: Observation) -> bool:
-    uncommitted = o.disk.kind is DiskKind.UNCOMMITTED and e.stage(o) is Stage.JOINING
-    return uncommitted and e.is_committed(o) and bool(e.listed_by(o)) and not o.stood_alone
+    """A joiner's data, which the members list, or which listed others itself; wherever it was told to join."""
+    uncommitted = o.disk.kind is DiskKind.UNCOMMITTED and e.stage(o) is Stage.JOINING and not o.stood_alone
+    in_company = o.disk.marker is not None and len(o.disk.marker.members) > 1
+    return uncommitted and (bool(e.listed_by(o)) or (in_company and e.is_committed(o)))
 
 
 def store_silent(o: Observation) -> bool:
@@ -157,7 +164,7 @@ def founding_boot(o: Observation) -> bool:
 
 
 def cluster_committed(o: Observation) -> bool:
-    return e.is_committed(o)
+    return e.is_committed(o) or (e.stage(o) is Stage.JOINING and e.arrived(o))
 
 
 def not_committed(o: Observation) -> bool:
@@ -190,7 +197,7 @@ def joining_boot(o: Observation) -> bool:
 
 def meant_for_another_cluster(o: Observation) -> bool:
     wanted = e.target_cluster_id(o)
-    return o.store is not None and wanted is not None and wanted != o.disk.cluster_id
+    return o.store is not None and wanted is not None and wanted != o.disk.cluster_id and not e.arrived(o)
 
 
 def meant_for_nothing(o: Observation) -> bool:

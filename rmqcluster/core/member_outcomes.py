@@ -194,7 +194,8 @@ def kill_unclaimed(o: Observation) -> Outcome:
 def promote(o: Observation) -> Outcome:
     assert o.disk.marker is not None, "guarded by uncommitted_stage"
     epoch = o.store.record.epoch if o.store and o.store.record else o.disk.marker.epoch
-    return Outcome((WriteMarker(o.disk.marker.cluster_id, Stage.MEMBER, epoch),), state="member")
+    cluster_id = e.committed_id(o) or o.disk.marker.cluster_id
+    return Outcome((WriteMarker(cluster_id, Stage.MEMBER, epoch),), state="member")
 
 
 def offer(o: Observation) -> Outcome:

@@ -28,6 +28,12 @@ MEMBER_RULES: tuple[Rule, ...] = (
         "a member whose data is gone is a stranger with its name",
     ),
     Rule(250, (c.broker_down, c.blank_under_known_name), then.hold_lost_disk, "the cluster still lists the old self"),
+    Rule(
+        255,
+        (c.broker_down, c.founded_under_known_name),
+        then.hold_lost_disk,
+        "what it founded is not where the members list it",
+    ),
     Rule(260, (c.broker_down, c.has_member_data, c.foreign), then.hold_foreign, "two clusters must never meet"),
     Rule(270, (c.broker_down, c.has_member_data, c.forgotten), then.hold_forgotten, "a reset needs a person"),
     Rule(310, (c.broker_down, c.still_labelled, c.was_a_member), then.give_up_labels, "a dead broker keeps no label"),

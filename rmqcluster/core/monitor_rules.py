@@ -7,6 +7,7 @@ steady Redis replies and the word of the brokers; electing for an empty label ju
 from rmqcluster.core import evidence as e
 from rmqcluster.core.actions import (
     Provision,
+    RaiseEpoch,
     ReleaseLease,
     RemoveMember,
     Report,
@@ -53,6 +54,11 @@ def record_contradicts(o: Observation) -> bool:
     """The record is gone, or names another cluster than the one whose majority I am mutual with."""
     record = _store(o).record
     return record is None or record.cluster_id != o.disk.cluster_id
+
+
+def epoch_not_on_disk(o: Observation) -> bool:
+    lease = _store(o).lease
+    return lease is not None and lease.epoch > o.disk.epoch_high
 
 
 def silent(o: Observation) -> list[str]:
@@ -132,6 +138,10 @@ def take_lease(o: Observation) -> Outcome:
     return Outcome((TakeLease(max(seen)),))
 
 
+def remember_epoch(o: Observation) -> Outcome:
+    return Outcome((RaiseEpoch(_epoch(o)),))
+
+
 def _epoch(o: Observation) -> int:
     lease = _store(o).lease
     assert lease is not None, "guarded by lease_free and lease_of_another"
@@ -181,6 +191,7 @@ MONITOR_RULES: tuple[Rule, ...] = (
     Rule(720, (cannot_act,), idle, "not in a position to act for the cluster"),
     Rule(730, (lease_of_another,), idle, "another member holds the lease"),
     Rule(740, (lease_free,), take_lease, "somebody on the majority side has to act"),
+    Rule(745, (epoch_not_on_disk,), remember_epoch, "an epoch that was used must outlive an emptied Redis"),
     Rule(750, (paused,), wait_while_paused, "a person asked for no automatic act"),
     Rule(810, (record_contradicts,), restore_record, "a majority of the disks outranks Redis"),
     Rule(820, (all_silent_at_once,), suspect_store, "everyone's heartbeat gone at once is a sick Redis"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from .run import run_seed  # noqa: E402 - the fakes are beside this package
+from .run import run_seed
 
 
 def main() -> int:

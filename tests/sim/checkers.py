@@ -29,8 +29,6 @@ class Checker:
     def __init__(self, world: "World") -> None:
         self.world = world
         self.committed: list[str] = []  # ids, in the order of their commits
-        self.fenced_epochs: dict[int, str] = {}  # epoch -> instance that wrote under it
-        self.epoch_high = 0
         self._down_since: dict[str, float] = {}
 
     # ---- store ----
@@ -75,17 +73,18 @@ class Checker:
     def _takes_lease(self, process: "SimProcess") -> None:
         lease = self.world.state.live_lease()
         assert lease is not None
-        if lease.epoch <= self.epoch_high:
-            raise Violation("S12", f"{process.instance} got epoch {lease.epoch}, {self.epoch_high} was in use before")
+        heard = self.world.state.live_announcements()
+        known = max([a.epoch_high for a in heard.values()] + [self.world.disks[process.node].epoch], default=0)
+        if lease.epoch <= known:
+            raise Violation("S12", f"{process.instance} got epoch {lease.epoch}, members know {known}")
         if not self._sees_majority(process):
             self.world.kernel.log(process.instance, "took the lease on a minority side")
 
     def _fenced(self, process: "SimProcess", epoch: int, before: Before) -> None:
         if before.lease is None or (before.lease.instance, before.lease.epoch) != (process.instance, epoch):
             raise Violation("S12", f"{process.instance} wrote under epoch {epoch}, the lease is {before.lease}")
-        if epoch < self.epoch_high:
-            raise Violation("S12", f"{process.instance} wrote under epoch {epoch}, {self.epoch_high} is in use")
-        self.epoch_high = epoch
+        if epoch > max(process.disk.epoch, process.disk.marker.epoch if process.disk.marker else 0):
+            raise Violation("S12", f"{process.instance} wrote under epoch {epoch} without having it on its disk")
 
     def _removes(self, process: "SimProcess", node: str) -> None:
         broker = next((b for b in self.world.brokers() if b.name == node and b.phase is BrokerPhase.READY), None)
@@ -237,4 +236,4 @@ class Checker:
             return False
         disk = self.world.disks[node]
         elsewhere = any(c.members.get(node) not in (None, disk.db) for c in self.world.clusters if c.stamp)
-        return (disk.wiped or elsewhere) and said.decision.rule in (240, 250)
+        return (disk.wiped or elsewhere) and said.decision.rule in (240, 250, 255)

@@ -333,5 +333,3 @@ class SimProcess:
 
     def _probe_step(self) -> float:
         return max(self.prober.step(), self.world.random.uniform(0.6, 1.2))
-
-

@@ -135,13 +135,24 @@ class World:
         self.twins.append(twin)
         return twin
 
+    def _end_twin(self, twin: SimProcess) -> None:
+        """A person stops one of the two: the one without data."""
+        if twin not in self.twins:
+            return
+        self.twins.remove(twin)
+        original = self.processes.get(twin.node)
+        if twin.dead or twin.disk.db is None or self.disks[twin.node].db is not None:
+            twin.kill()
+            return
+        if original is not None:
+            original.kill()
+        self.processes[twin.node], self.disks[twin.node] = twin, twin.disk
+
     def may_wipe(self, node: str) -> bool:
         """No schedule destroys what no design could survive: a majority of copies, or of witnesses."""
         db = self.disks[node].db
         if db is None:
             return True
-        if self.twins:
-            return False  # a twin may carry one of the copies, and ends with it
         known = db.cluster
         intact = sum(1 for n, d in known.members.items() if d is not None and n != node and self.disks[n].db is d)
         return intact > len(known.members) // 2 and intact > self.options.size - self.policy.majority
@@ -149,7 +160,7 @@ class World:
     def wipe(self, node: str, broker_only: bool) -> None:
         """The environment loses data; the process must not run."""
         disk = self.disks[node]
-        disk.wiped = disk.wiped or disk.db is not None
+        disk.wiped = disk.wiped or disk.db is not None or disk.marker is not None
         disk.db = None
         if not broker_only:
             disk.marker, disk.epoch, disk.last_instance = None, 0, None
@@ -183,8 +194,10 @@ class World:
             self.api_trouble = 0.5
             self.kernel.after(fault.seconds, lambda: setattr(self, "api_trouble", 0.0))
         elif fault.kind == "twin":
-            if self.options.size > 1 and not any(d.wiped for d in self.disks.values()):
-                self.kernel.after(30.0 + fault.seconds, self.start_twin(node).kill)
+            if self.options.size == 1:
+                return  # a second disk for the only member: no roll call can tell which one to believe
+            twin = self.start_twin(node)
+            self.kernel.after(30.0 + fault.seconds, lambda: self._end_twin(twin))
         else:
             self._strike_member(fault, node)
 
@@ -258,8 +271,8 @@ class World:
         self.redis.slow_seconds = self.redis.loses_replies = self.api_trouble = 0.0
         self.state.available = True
         self._end_partition()
-        for twin in self.twins:
-            twin.kill()
+        for twin in tuple(self.twins):
+            self._end_twin(twin)
         for process in self.processes.values():
             process.paused_until = process.broker.paused_until = 0.0
             process.cut_from_redis = False
