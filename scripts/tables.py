@@ -7,7 +7,7 @@ from rmqcluster.config.table import SETTINGS
 from rmqcluster.core.engine import Rule
 from rmqcluster.core.member_rules import MEMBER_RULES
 from rmqcluster.core.monitor_rules import MONITOR_RULES
-from rmqcluster.store.keys import KEYS
+from rmqcluster.store.keys import COMMANDS, KEYS
 
 TOP = Path(__file__).parent.parent
 
@@ -27,6 +27,11 @@ def keys() -> str:
     return "\n".join(lines)
 
 
+def acl() -> str:
+    granted = " ".join(f"+{command}" for command in COMMANDS)
+    return f"```\nuser rmqcluster on >… resetchannels ~rabbitmq:* -@all {granted}\nuser default off\n```"
+
+
 def rules(table: tuple[Rule, ...]) -> str:
     lines = ["| rule | when | does | because |", "|---|---|---|---|"]
     for rule in table:
@@ -36,7 +41,7 @@ def rules(table: tuple[Rule, ...]) -> str:
 
 
 BLOCKS = {
-    "README.md": {"keys": keys, "settings": settings},
+    "README.md": {"keys": keys, "acl": acl, "settings": settings},
     "docs/rules.md": {"member": lambda: rules(MEMBER_RULES), "monitor": lambda: rules(MONITOR_RULES)},
 }
 
