@@ -49,13 +49,13 @@ def with_redis(settings: Settings, **changes: object) -> Settings:
 
 def test_values_end_with_their_time(server: RedisServer, make_store):
     """Heartbeat, announcement and lease are gone after the TTL, by Redis's own doing."""
-    settings = settings_for(server.port, policy=Policy(heartbeat_seconds=0.1, ttl_seconds=0.3))
+    settings = settings_for(server.port, policy=Policy(heartbeat_seconds=5, ttl_seconds=2))
     raw = server.admin()
     member = Member(RedisBench(raw, settings, None), "a")
     member.beat(registered=True)
     assert member.store.apply(TakeLease(0))
-    assert member.store.snapshot().next_expiry_seconds <= 0.3
-    wait_until(lambda: member.store.snapshot().lease is None, 3, "the lease has ended")
+    assert member.store.snapshot().next_expiry_seconds <= 2
+    wait_until(lambda: member.store.snapshot().lease is None, 10, "the lease has ended")
     view = member.store.snapshot()
     assert (view.heartbeats, view.announcements, view.members) == ({}, {}, {"rabbit@a"})
     assert view.owner is not None
@@ -65,19 +65,19 @@ def test_values_end_with_their_time(server: RedisServer, make_store):
 
 def test_beats_extend_only_what_is_kept(server: RedisServer):
     """A lease that its holder keeps outlives the TTL; one that it does not keep ends."""
-    settings = settings_for(server.port, policy=Policy(heartbeat_seconds=0.2, ttl_seconds=0.6))
+    settings = settings_for(server.port, policy=Policy(heartbeat_seconds=5, ttl_seconds=1.5))
     raw = server.admin()
     bench = RedisBench(raw, settings, None)
     member = Member(bench, "a")
     assert member.store.apply(TakeLease(0))
-    until = time.monotonic() + 1.0
+    until = time.monotonic() + 2.0
 
     def kept() -> bool:
         member.beat(keep_lease=True)
         assert member.store.read_lease() is not None
         return time.monotonic() > until
 
-    wait_until(kept, 3, "a lease is kept beyond its TTL")
+    wait_until(kept, 10, "a lease is kept beyond its TTL")
     bench.close()
 
 
