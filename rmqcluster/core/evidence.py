@@ -140,11 +140,9 @@ def is_committed(o: Observation) -> bool:
 
 
 def arrived(o: Observation) -> bool:
-    """Is this joiner, by what brokers list, in the committed cluster, whatever it was told to join?"""
+    """Do members of the committed cluster list this joiner, whatever it was told to join?"""
     wanted = committed_id(o)
-    listed = (o.view.members if o.view else frozenset()) | set(listed_by(o))
-    members = {n for n, a in others(o).items() if a.disk is DiskKind.DATA and a.cluster_id == wanted}
-    return wanted is not None and bool(listed & members)
+    return wanted is not None and any(others(o)[n].cluster_id == wanted for n in listed_by(o))
 
 
 def listed_by_strangers(o: Observation) -> list[str]:

@@ -201,7 +201,8 @@ def meant_for_another_cluster(o: Observation) -> bool:
 
 
 def meant_for_nothing(o: Observation) -> bool:
-    return o.store is not None and e.target_cluster_id(o) is None and not e.listed_by(o)
+    aimless = o.store is not None and e.target_cluster_id(o) is None
+    return aimless and not e.listed_by(o) and not e.is_committed(o)
 
 
 def target_moved(o: Observation) -> bool:

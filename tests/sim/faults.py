@@ -54,9 +54,10 @@ class Options:
 
     def describe(self) -> str:
         start = ", ".join(f"{s:.1f}" for s in self.start_at)
+        how = "rabbitmqctl" if self.by_command else "boot"
         head = (
             f"size {self.size}, starts at {start}, Redis from {self.redis_from:.1f} s, boots up to "
-            f"{self.boot_seconds:.1f} s, RabbitMQ {self.version}, join by {'rabbitmqctl' if self.by_command else 'boot'}"
+            f"{self.boot_seconds:.1f} s, RabbitMQ {self.version}, join by {how}"
         )
         return "\n  ".join([head, *map(str, self.faults)])
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fakes.memory_store import MemoryState
 
-from rmqcluster.core.model import BrokerPhase, JoinMode, Policy
+from rmqcluster.core.model import BrokerPhase, JoinMode, Policy, Stage
 from rmqcluster.errors import ExitCode
 
 from .brokers import Cluster, Db, SimBroker, SimDisk
@@ -141,7 +141,8 @@ class World:
             return
         self.twins.remove(twin)
         original = self.processes.get(twin.node)
-        if twin.dead or twin.disk.db is None or self.disks[twin.node].db is not None:
+        proven = twin.disk.marker is not None and twin.disk.marker.stage is Stage.MEMBER
+        if twin.dead or not (proven or self.disks[twin.node].db is None):
             twin.kill()
             return
         if original is not None:
