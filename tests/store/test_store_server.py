@@ -20,7 +20,7 @@ from rmqcluster.store.redis_store import RedisStore
 
 pytestmark = pytest.mark.redis
 PASSWORD = "canary-7Zq"
-QUICK = Policy(heartbeat_seconds=0.4, ttl_seconds=1.2)
+QUICK = Policy(heartbeat_seconds=2, ttl_seconds=6)
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_a_frozen_server_is_unavailable_in_time(tmp_path: Path, make_store):
             asked_at = time.monotonic()
             with pytest.raises(StoreUnavailable, match="in time"):
                 store.snapshot()
-            assert 0.1 < time.monotonic() - asked_at < 0.4
+            assert 0.5 < time.monotonic() - asked_at < 2
         running.thaw()
         for store in (warm, cold):
             wait_until(lambda store=store: answers(store), 5, "the store works again")
@@ -315,7 +315,7 @@ def test_a_silent_listener_is_unavailable_in_time(make_store):
         asked_at = time.monotonic()
         with pytest.raises(StoreUnavailable, match="in time"):
             make_store(settings).snapshot()
-        assert time.monotonic() - asked_at < 1
+        assert time.monotonic() - asked_at < 2
 
 
 def answers(store: RedisStore) -> bool:
