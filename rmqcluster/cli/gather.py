@@ -82,6 +82,7 @@ def _directly(session: Session, store: StoreView | None, trouble: str) -> Source
         views=ask_brokers(settings, addresses),
         reports={node: report for node, document in documents.items() if (report := _report(node, document))},
         management=addresses,
+        named=frozenset(str(row["node"]) for row in rows if _is_text(row, "node")),
         cluster_id=ids.pop() if len(ids) == 1 else None,
     )
 

@@ -43,6 +43,7 @@ class Sources:
     views: Mapping[str, View] = field(default_factory=dict)  # brokers asked directly: newer than Redis' copies
     reports: Mapping[str, Announcement] = field(default_factory=dict)  # supervisors asked directly
     management: Mapping[str, str] = field(default_factory=dict)  # addresses known otherwise than from Redis
+    named: frozenset[str] = frozenset()  # further members that somebody knows of
     lost_seconds: Mapping[str, float] = field(default_factory=dict)  # since when a member has been lost
     cluster_id: str | None = None  # known otherwise than from Redis
     warnings: tuple[str, ...] = ()  # about Redis, beside those of `store`
@@ -155,8 +156,8 @@ def known_views(sources: Sources) -> dict[str, View]:
 
 
 def member_names(sources: Sources) -> list[str]:
-    """Everybody known: registered, announced, or listed by a broker."""
-    names = set(sources.reports) | set(sources.views)
+    """Everybody known: registered, announced, listed by a broker, or named by a supervisor."""
+    names = set(sources.reports) | set(sources.views) | sources.named
     if sources.store is not None:
         names |= sources.store.members | set(sources.store.announcements) | set(sources.store.heartbeats)
     for view in known_views(sources).values():
@@ -174,7 +175,9 @@ def is_running(node: str, said: Announcement | None, views: Mapping[str, View]) 
     others = [view for view in views.values() if node in view.members]
     if any(node in view.running for view in others):
         return True
-    return False if others else None
+    if others:
+        return False
+    return True if said is not None and said.broker is BrokerPhase.READY else None
 
 
 def is_mutual(node: str, policy: Policy, views: Mapping[str, View]) -> bool | None:
