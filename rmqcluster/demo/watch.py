@@ -66,8 +66,12 @@ def lets_admin_in(state: DemoState, node: NodeState) -> bool:
     return answer is not None and answer[0] == 200
 
 
-def await_members(state: DemoState, numbers: Collection[int], say: Say, seconds: float) -> None:
+def await_members(
+    state: DemoState, numbers: Collection[int], say: Say, seconds: float, *, provisioned: bool = True
+) -> None:
     """Wait until these members are back and agree on the cluster's id, telling every change.
+
+    Not `provisioned`: members are enough, their accounts may come later.
 
     Raises DemoFailed, with the last lines of the sick member's log, when a supervisor ends or time runs out.
     """
@@ -84,7 +88,7 @@ def await_members(state: DemoState, numbers: Collection[int], say: Say, seconds:
                 say(f"{time.monotonic() - began:6.1f} s  {state.node(number).name}  {words}")
         ids = {report.whole.get("cluster_id") for report in reports.values() if report}
         shut: dict[int, str] = {}
-        if not missing:
+        if not missing and provisioned:
             missing = doors.closed(numbers)
             shut = dict.fromkeys(missing, "a member, but the administrator is not let in yet")
         if not missing and len(ids) == 1 and None not in ids:

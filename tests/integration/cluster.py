@@ -17,6 +17,8 @@ import pika
 import redis
 from support import wait_until
 
+from rmqcluster.broker.account import MONITOR_USER, monitor_password
+from rmqcluster.config.settings import Secret
 from rmqcluster.demo import acts, layout, node, proc, services, state, watch
 from rmqcluster.demo.state import DemoState
 
@@ -64,9 +66,10 @@ class Cluster:
             self._exit_codes.pop(number, None)
             self.demo = acts.start_supervisor(self.demo, number, self.owner, extra)
 
-    def await_members(self, *numbers: int, seconds: float = BACK_SECONDS) -> None:
+    def await_members(self, *numbers: int, seconds: float = BACK_SECONDS, provisioned: bool = True) -> None:
         """Until these are running, mutual, registered and provisioned, with one cluster id."""
-        watch.await_members(self.demo, numbers or self.numbers, lambda words: None, seconds)
+        wanted = numbers or self.numbers
+        watch.await_members(self.demo, wanted, lambda words: None, seconds, provisioned=provisioned)
 
     def form(self) -> None:
         """Redis and all nodes at once, until all are members."""
@@ -75,12 +78,15 @@ class Cluster:
         self.await_members()
 
     def heal(self) -> None:
-        """Whatever a failed test left behind: everything runs again, all are members."""
+        """Whatever a test left behind: good disks are back, everything runs, all are members."""
         self.redis_resume()
         if not self.demo.redis.is_up:
             self.redis_start()
         for number in self.numbers:
             self.resume(number)
+            if self._aside(number).exists():
+                self.kill(number)
+                self.return_disk(number)
             if not self.demo.node(number).is_up:
                 self.kill(number)
                 self.start(number)
@@ -171,12 +177,28 @@ class Cluster:
     def mnesia(self, number: int) -> Path:
         return self.demo.node_directory(number) / "mnesia"
 
-    def wipe(self, number: int, *, marker_too: bool = True) -> None:
-        """The volume is lost; or only the broker's part of it."""
-        if marker_too:
-            shutil.rmtree(self.mnesia(number))
-        else:
-            shutil.rmtree(self.mnesia(number) / self.name(number))
+    def lose_disk(self, number: int, *, only_data: bool = False) -> None:
+        """The volume is gone (or only the broker's part of it), but kept aside: `return_disk` brings it back."""
+        lost = self.mnesia(number) / self.name(number) if only_data else self.mnesia(number)
+        lost.rename(self._aside(number))
+
+    def return_disk(self, number: int) -> None:
+        """The good volume is mounted again, in place of whatever is there now."""
+        aside, place = self._aside(number), self.mnesia(number)
+        if not (aside / "rmqcluster").exists():
+            place = place / self.name(number)
+        if place.exists():
+            shutil.rmtree(place)
+        aside.rename(place)
+
+    def _aside(self, number: int) -> Path:
+        return self.demo.node_directory(number) / "mnesia-aside"
+
+    def give_disk_of(self, other: "Cluster", number: int) -> None:
+        """A copy of another cluster's volume is mounted here; the node must have lost its own."""
+        shutil.copytree(other.mnesia(number), self.mnesia(number))
+        for path in (self.mnesia(number), *self.mnesia(number).rglob("*")):
+            shutil.chown(path, self.owner.uid, self.owner.gid)
 
     def marker(self, number: int) -> dict[str, Any] | None:
         path = self.mnesia(number) / "rmqcluster" / self.name(number) / "marker.json"
@@ -220,6 +242,9 @@ class Cluster:
     def secret(self, name: str) -> str:
         return self.demo.secret_file(name).read_text().strip()
 
+    def write_secret(self, name: str, value: str) -> Path:
+        return layout.write(self.demo.directory / name, value + "\n", self.owner, 0o600)
+
     # Brokers
 
     def api(self, number: int, path: str, user: str = "admin", password: str | None = None) -> tuple[int, Any]:
@@ -233,17 +258,31 @@ class Cluster:
         finally:
             connection.close()
 
+    def assert_one(self) -> None:
+        """One id on all disks, in all reports and in all brokers, and everybody lists everybody."""
+        ids = {(self.marker(number) or {}).get("cluster_id") for number in self.numbers}
+        assert len(ids) == 1
+        assert None not in ids
+        assert {(self.status(number) or {})["cluster_id"] for number in self.numbers} == ids
+        assert len(self.broker_cluster_ids()) == 1
+        names = {self.name(number) for number in self.numbers}
+        assert all(self.member_names(number) == names for number in self.numbers)
+
     def member_names(self, number: int) -> set[str]:
         """Whom this broker lists."""
-        return {one["name"] for one in self.api(number, "/api/nodes?columns=name")[1]}
+        return {one["name"] for one in self.api(number, "/api/nodes?columns=name", *self._monitor())[1]}
 
     def broker_cluster_ids(self) -> set[str]:
         """RabbitMQ's own id of the cluster, asked of every broker."""
         found = set()
         for number in self.numbers:
-            values = self.api(number, "/api/global-parameters/internal_cluster_id")[1]
+            values = self.api(number, "/api/global-parameters/internal_cluster_id", *self._monitor())[1]
             found.add(values["value"])
         return found
+
+    def _monitor(self) -> tuple[str, str]:
+        """The supervisors' own account, which is there before all others."""
+        return MONITOR_USER, monitor_password(Secret(self.secret("cookie"))).value
 
     @contextmanager
     def channel(self, number: int, user: str = "admin", password: str | None = None) -> Iterator[Any]:

@@ -25,14 +25,8 @@ def whole(formed: Cluster) -> None:
 
 def test_one_identity_everywhere(formed: Cluster) -> None:
     """Nodes started together are one cluster: one id on all disks, in all reports and in all brokers."""
-    markers = [formed.marker(number) for number in formed.numbers]
-    ids = {marker["cluster_id"] for marker in markers if marker}
-    assert len(ids) == 1
-    assert {marker["stage"] for marker in markers if marker} == {"member"}
-    assert {(formed.status(number) or {})["cluster_id"] for number in formed.numbers} == ids
-    assert len(formed.broker_cluster_ids()) == 1
-    names = {formed.name(number) for number in formed.numbers}
-    assert all(formed.member_names(number) == names for number in formed.numbers)
+    formed.assert_one()
+    assert {(formed.marker(number) or {})["stage"] for number in formed.numbers} == {"member"}
 
 
 def test_redis_says_who_is_there(formed: Cluster) -> None:

@@ -9,17 +9,6 @@ from cluster import Cluster, never
 from support import wait_until
 
 
-def assert_one_cluster(cluster: Cluster) -> None:
-    """One id on the disks, in Redis' report and in the brokers."""
-    ids = {(cluster.marker(number) or {}).get("cluster_id") for number in cluster.numbers}
-    assert len(ids) == 1
-    assert None not in ids
-    assert {(cluster.status(number) or {})["cluster_id"] for number in cluster.numbers} == ids
-    assert len(cluster.broker_cluster_ids()) == 1
-    names = {cluster.name(number) for number in cluster.numbers}
-    assert all(cluster.member_names(number) == names for number in cluster.numbers)
-
-
 @pytest.mark.parametrize("seed", range(10))
 def test_cold_start_race(cluster: Cluster, seed: int) -> None:
     """Three blank nodes and Redis start in a random order with random delays: exactly one cluster."""
@@ -32,28 +21,8 @@ def test_cold_start_race(cluster: Cluster, seed: int) -> None:
     for start in starts:
         start()
         time.sleep(chooser.choice((0, 0, 0.05, 0.2, 0.7)))  # the schedule under test, not a wait for something
-    cluster.await_members()
-    assert_one_cluster(cluster)
-
-
-def test_one_by_one(cluster: Cluster) -> None:
-    """A lone blank node waits and says whom it misses; the second makes the majority; the third joins later."""
-    cluster.redis_start()
-    cluster.start(1)
-    wait_until(lambda: cluster.logged(1, "a founding needs 1 more"), 10, "it says what it waits for")
-    never(lambda: cluster.has_broker(1), 2, "it booted alone")
-    cluster.start(2)
-    cluster.await_members(1, 2)
-    cluster.start(3)
-    cluster.await_members()
-    assert_one_cluster(cluster)
-    queues = cluster.api(1, "/api/queues/%2Ffog")[1]
-    wait_until(
-        lambda: all(len(one["members"]) == 3 for one in cluster.api(1, "/api/queues/%2Ffog")[1]),
-        40,
-        "every queue has three replicas",
-    )
-    assert len(queues) == 7
+    cluster.await_members(provisioned=False)
+    cluster.assert_one()
 
 
 def test_redis_comes_late(cluster: Cluster) -> None:
@@ -65,7 +34,7 @@ def test_redis_comes_late(cluster: Cluster) -> None:
     never(lambda: any(cluster.has_broker(n) for n in cluster.numbers), 2, "a blank node booted without Redis")
     cluster.redis_start()
     cluster.await_members()
-    assert_one_cluster(cluster)
+    cluster.assert_one()
 
 
 def test_a_blank_node_gives_up_on_redis_with_the_reason(make_cluster: Callable[..., Cluster]) -> None:
@@ -81,31 +50,29 @@ def test_other_sizes(make_cluster: Callable[..., Cluster], size: int) -> None:
     """One node is a cluster of one; five nodes are one cluster."""
     cluster = make_cluster(size)
     cluster.form()
-    assert_one_cluster(cluster)
+    cluster.assert_one()
 
 
 def test_joining_by_rabbitmqctl(make_cluster: Callable[..., Cluster]) -> None:
     """RMQCLUSTER_JOIN=rabbitmqctl forms the same cluster by stop_app, join_cluster, start_app."""
     cluster = make_cluster(3, {"RMQCLUSTER_JOIN": "rabbitmqctl"})
     cluster.form()
-    assert_one_cluster(cluster)
+    cluster.assert_one()
 
 
-@pytest.mark.parametrize("after", ["claim", "broker", "offer"])
+@pytest.mark.parametrize("after", ["claim", "offer"])
 def test_the_founder_dies_while_founding(cluster: Cluster, after: str) -> None:
     """The founder is killed at a step of the founding and returns: the others take over, one cluster in the end."""
     cluster.redis_start()
     cluster.start()
     founder = wait_until(lambda: _founder(cluster), 20, "somebody claims the founding")
-    if after == "broker":
-        wait_until(lambda: cluster.has_broker(founder), 10, "its broker boots")
     if after == "offer":
         wait_until(lambda: cluster.redis_dump()["master"] == cluster.name(founder), 20, "it offers itself")
     cluster.kill(founder)
     cluster.await_members(*(n for n in cluster.numbers if n != founder))
     cluster.start(founder)
     cluster.await_members()
-    assert_one_cluster(cluster)
+    cluster.assert_one()
 
 
 def test_the_founder_hangs_while_founding_and_wakes_later(cluster: Cluster) -> None:
@@ -119,7 +86,7 @@ def test_the_founder_hangs_while_founding_and_wakes_later(cluster: Cluster) -> N
     finally:
         cluster.resume(founder)
     cluster.await_members()
-    assert_one_cluster(cluster)
+    cluster.assert_one()
 
 
 def test_the_master_dies_while_another_joins(cluster: Cluster) -> None:
@@ -133,7 +100,7 @@ def test_the_master_dies_while_another_joins(cluster: Cluster) -> None:
     cluster.kill(master)
     cluster.start(master)
     cluster.await_members()
-    assert_one_cluster(cluster)
+    cluster.assert_one()
 
 
 def _founder(cluster: Cluster) -> int | None:
