@@ -61,6 +61,12 @@ class CommandFailed(RmqclusterError):
         self.timed_out = timed_out
 
 
+class Stopped(RmqclusterError):
+    """A stop was requested while there was nothing to stop yet."""
+
+    exit_code = ExitCode.OK
+
+
 class IdentityRefused(RmqclusterError):
     """This volume or name belongs to somebody else who is alive."""
 

@@ -14,7 +14,7 @@ from rmqcluster.agent.journal import Journal
 from rmqcluster.agent.store_worker import StoreWorker
 from rmqcluster.agent.threads import Stepper
 from rmqcluster.core.actions import ExitProcess
-from rmqcluster.errors import ExitCode
+from rmqcluster.errors import ExitCode, RmqclusterError
 from rmqcluster.process.children import Children
 from rmqcluster.process.notify import NotifySocket
 from rmqcluster.process.signals import Wakeup
@@ -58,6 +58,7 @@ class Supervisor:
         self._agent, self._broker, self._children = agent, broker, children
         self._wakeup, self._notify, self._worker = wakeup, notify, worker
         self._steppers, self._journal = steppers, journal
+        self._trouble = ""
         self._selector = selectors.DefaultSelector()
         self._selector.register(wakeup, selectors.EVENT_READ)
         self._selector.register(notify, selectors.EVENT_READ)
@@ -69,10 +70,24 @@ class Supervisor:
         while leaving is None:
             for stepper in self._steppers:
                 stepper.start()
-            leaving = self._agent.tick()
+            leaving = self._tick()
             if leaving is None:
                 self._turn()
         return self._leave(leaving)
+
+    def _tick(self) -> ExitProcess | None:
+        """One tick. Trouble with our own files (a full disk) never costs a running broker: it is told and tried again."""
+        try:
+            leaving = self._agent.tick()
+        except RmqclusterError as error:
+            if self._broker.pid is None:
+                raise
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                self._journal.say(f"{error}; the broker goes on", kind="trouble")
+            return None
+        self._trouble = ""
+        return leaving
 
     def _turn(self) -> None:
         published = self._agent.published

@@ -35,7 +35,7 @@ from rmqcluster.broker.provision import Provisioner, wanted_stamp
 from rmqcluster.broker.version import find_scripts
 from rmqcluster.config.load import load
 from rmqcluster.config.settings import Settings
-from rmqcluster.errors import BrokerUnavailable, CommandFailed, IdentityRefused, RmqclusterError
+from rmqcluster.errors import BrokerUnavailable, CommandFailed, ExitCode, RmqclusterError, Stopped
 from rmqcluster.process.children import Children
 from rmqcluster.process.lock import DirectoryLock
 from rmqcluster.process.notify import NotifySocket
@@ -93,7 +93,7 @@ def run_entrypoint(environ: Mapping[str, str] | None = None) -> int:
         return _supervise(settings, environment, journal)
     except RmqclusterError as error:
         for line in str(error).splitlines():
-            journal.say(line, kind="refused")
+            journal.say(line, kind="stopped" if error.exit_code == ExitCode.OK else "refused")
         return int(error.exit_code)
     finally:
         journal.stop()
@@ -142,7 +142,7 @@ def _pause(wakeup: Wakeup, seconds: float) -> None:
     """Between two looks at the lock; a stop request ends the waiting."""
     wakeup.wait(seconds)
     if {SIGTERM, SIGINT} & wakeup.drain():
-        raise IdentityRefused("stopped while waiting for the data directory")
+        raise Stopped("stopped on request while waiting for the data directory")
 
 
 def _run(site: Site) -> int:
