@@ -76,7 +76,7 @@ class Supervisor:
         return self._leave(leaving)
 
     def _tick(self) -> ExitProcess | None:
-        """One tick. Trouble with our own files (a full disk) never costs a running broker: it is told and tried again."""
+        """One tick. Trouble with our own files (a full disk) never costs a running broker; it is tried again."""
         try:
             leaving = self._agent.tick()
         except RmqclusterError as error:
