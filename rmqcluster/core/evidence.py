@@ -139,6 +139,16 @@ def is_committed(o: Observation) -> bool:
     return o.disk.cluster_id is not None and (committed_id(o) or o.seen_cluster_id) == o.disk.cluster_id
 
 
+def was_in_company(o: Observation) -> bool:
+    """Did my broker list others, or does anybody of the same cluster, member or not yet, list me?"""
+    mine = o.disk.marker
+    if mine is None:
+        return False
+    return len(mine.members) > 1 or any(
+        o.me in a.listed and a.cluster_id == mine.cluster_id for a in others(o).values()
+    )
+
+
 def arrived(o: Observation) -> bool:
     """Do members of the committed cluster list this joiner, whatever it was told to join?"""
     wanted = committed_id(o)

@@ -98,10 +98,9 @@ def founding_was_committed(o: Observation) -> bool:
 
 
 def join_may_have_succeeded(o: Observation) -> bool:
-    """A joiner's data, which the members list, or which listed others itself; wherever it was told to join."""
+    """A joiner's data that members list, or that is of a committed cluster and was in company there."""
     uncommitted = o.disk.kind is DiskKind.UNCOMMITTED and e.stage(o) is Stage.JOINING and not o.stood_alone
-    in_company = o.disk.marker is not None and len(o.disk.marker.members) > 1
-    return uncommitted and (bool(e.listed_by(o)) or (in_company and e.is_committed(o)))
+    return uncommitted and (bool(e.listed_by(o)) or (e.is_committed(o) and e.was_in_company(o)))
 
 
 def store_silent(o: Observation) -> bool:

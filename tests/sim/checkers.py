@@ -234,6 +234,5 @@ class Checker:
         said = process.agent.published if process is not None and not process.dead else None
         if said is None or said.decision.held is None:
             return False
-        disk = self.world.disks[node]
-        elsewhere = any(c.members.get(node) not in (None, disk.db) for c in self.world.clusters if c.stamp)
-        return (disk.wiped or elsewhere) and said.decision.rule in (240, 250, 255)
+        lost = self.world.disks[node].wiped or node in self.world.twinned
+        return lost and said.decision.rule in (240, 250, 255)

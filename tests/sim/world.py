@@ -41,6 +41,7 @@ class World:
         self.disks = {name: SimDisk(name) for name in self.names}
         self.processes: dict[str, SimProcess] = {}
         self.twins: list[SimProcess] = []
+        self.twinned: set[str] = set()  # names that two volumes bore
         self.clusters: list[Cluster] = []
         self.cut: frozenset[str] = frozenset()  # brokers on the small side of a partition
         self.cut_ended = 0.0
@@ -133,6 +134,7 @@ class World:
         self._runs += 1
         twin = SimProcess(self, node, SimDisk(node), f"{node[7:]}#{self._runs}twin")
         self.twins.append(twin)
+        self.twinned.add(node)
         return twin
 
     def _end_twin(self, twin: SimProcess) -> None:
