@@ -9,6 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly SERVICES=(rabbitmq-server redis-server)
 readonly STAMP=.venv/.rmqcluster-stamp
 readonly LOCK_WAIT_SECONDS=300
+readonly LOCK=/run/lock/rmqcluster-setup.lock
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$1"; exit "${2:-1}"; }
@@ -37,10 +38,16 @@ wanted_packages() {
   venv_works || find_python print_python_with_venv >/dev/null || echo python3-venv
 }
 
+# Started by root, the supervisor steps down to the broker's user, who must be able to reach the interpreter.
 venv_works() {
-  [[ -x .venv/bin/python ]] &&
-    .venv/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11) or sys.prefix == sys.base_prefix)' \
-      2>/dev/null
+  [[ -x .venv/bin/python ]] && .venv/bin/python - 2>/dev/null <<'CHECK'
+import os, pathlib, sys
+import pip
+
+above = pathlib.Path(os.path.realpath(sys.executable)).parents
+reachable = os.geteuid() != 0 or all(directory.stat().st_mode & 1 for directory in above)
+sys.exit(sys.version_info < (3, 11) or sys.prefix == sys.base_prefix or not reachable)
+CHECK
 }
 
 # apt-get waits for dpkg's lock by itself, but not for the lock of the package lists.
@@ -64,8 +71,13 @@ restore_policy() {
   if [[ -e $POLICY_SAVED || -L $POLICY_SAVED ]]; then mv -f "$POLICY_SAVED" "$POLICY"; fi
 }
 
+# A run that was killed with SIGKILL left its own; one that still works holds the lock and restores it itself.
+restore_leftover_policy() {
+  ((EUID == 0)) && grep -qsF "$POLICY_MARK" "$POLICY" || return 0
+  (if flock -n 9; then restore_policy; fi) 9>"$LOCK"
+}
+
 forbid_services() {
-  restore_policy # a run that was killed may have left its own
   trap restore_policy EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
@@ -84,6 +96,7 @@ disable_new_services() {
 }
 
 install_packages() {
+  restore_leftover_policy
   local -a wanted
   mapfile -t wanted < <(wanted_packages)
   ((${#wanted[@]})) || return 0
@@ -100,7 +113,7 @@ install_packages() {
       </dev/null >"$log" 2>&1 || { tail -n 40 "$log" >&2; die "apt-get could not install ${wanted[*]}; all of it: $log"; }
     rm -f "$log"
     disable_new_services "${wanted[@]}"
-  ) 9>/run/lock/rmqcluster-setup.lock
+  ) 9>"$LOCK"
 }
 
 make_venv() {
@@ -109,7 +122,7 @@ make_venv() {
   python=$(find_python print_python_with_venv) || python=$(find_python print_python) ||
     die "no Python 3.11 or newer found. Type:  apt-get install python3 python3-venv"
   if [[ -e .venv || -L .venv ]]; then
-    say ".venv does not work; making it anew"
+    say ".venv does not work, or the broker's user cannot reach its interpreter; making it anew"
     rm -rf .venv
   fi
   say "making .venv with $("$python" --version)"
