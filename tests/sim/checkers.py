@@ -91,7 +91,7 @@ class Checker:
         if broker is None or broker.disk.db is None or not broker.disk.db.is_member:
             return
         now = self.world.kernel.now
-        known_for = now - max(broker.ready_at, process.paused_last, self.world.cut_ended)
+        known_for = now - max(broker.ready_at, process.paused_last, self.world.cut_at)
         seers = [b for b in self.world.brokers() if b.phase is BrokerPhase.READY and node in b.view().running]
         seen = len(seers) > len(broker.disk.db.cluster.members) // 2
         if seen and known_for > SEEN_RUNNING_SECONDS:

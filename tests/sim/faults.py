@@ -12,6 +12,8 @@ KINDS = {
     "stop": 3,  # SIGTERM
     "pause": 3,  # SIGSTOP from outside
     "pause_at_call": 5,  # SIGSTOP in the middle of one of the next port calls
+    "pause_at_act": 4,  # SIGSTOP of whoever next writes what only a claim or a lease allows
+    "kill_at_act": 2,
     "redis_down": 3,
     "redis_emptied": 2,  # down, and empty when it returns
     "redis_flushed": 3,

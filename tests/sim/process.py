@@ -97,6 +97,8 @@ class SimStore:
         return view
 
     def apply(self, action: StoreAction) -> bool:
+        self._world.before_apply(self._process, action)
+
         def act() -> bool:
             before = self._world.checker.before_apply()
             done = self._inner.apply(action)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fakes.memory_store import MemoryState
 
+from rmqcluster.core.actions import CommitFounding, RemoveMember, RestoreRecord, SetMaster, StoreAction, TakeLease
 from rmqcluster.core.model import BrokerPhase, JoinMode, Policy, Stage
 from rmqcluster.errors import ExitCode
 
@@ -15,6 +16,7 @@ from .kernel import Kernel
 from .plants import NOTHING, Plant
 from .process import SimProcess
 
+RIGHTS = (CommitFounding, RemoveMember, SetMaster, RestoreRecord, TakeLease)
 CLIENT_SECONDS = 1.5  # how often clients publish
 
 
@@ -44,8 +46,9 @@ class World:
         self.twinned: set[str] = set()  # names that two volumes bore
         self.clusters: list[Cluster] = []
         self.cut: frozenset[str] = frozenset()  # brokers on the small side of a partition
-        self.cut_ended = 0.0
+        self.cut_at = 0.0  # when that last changed
         self.healing = False
+        self._at_act: Fault | None = None
         self._runs = 0
         self.checker = Checker(self)
         self.kernel.after(CLIENT_SECONDS, self._publish)
@@ -189,15 +192,16 @@ class World:
         elif fault.kind == "all_down":
             for name in self.names:
                 self._kill(name, self.random.uniform(0.0, fault.seconds))
+        elif fault.kind.endswith("_at_act"):
+            self._at_act = fault
         elif fault.kind == "partition":
-            self.cut = frozenset({node})
-            self.changed()
-            self.kernel.after(fault.seconds, self._end_partition)
+            self._cut(frozenset({node}))
+            self.kernel.after(fault.seconds, lambda: self._cut(frozenset()))
         elif fault.kind == "api_trouble":
             self.api_trouble = 0.5
             self.kernel.after(fault.seconds, lambda: setattr(self, "api_trouble", 0.0))
         elif fault.kind == "twin":
-            if self.options.size == 1:
+            if self.options.size == 1 or self.twinned:
                 return  # a second disk for the only member: no roll call can tell which one to believe
             twin = self.start_twin(node)
             self.kernel.after(30.0 + fault.seconds, lambda: self._end_twin(twin))
@@ -227,8 +231,8 @@ class World:
             self.flush()
         self.state.available = True
 
-    def _end_partition(self) -> None:
-        self.cut, self.cut_ended = frozenset(), self.kernel.now
+    def _cut(self, apart: frozenset[str]) -> None:
+        self.cut, self.cut_at = apart, self.kernel.now
         self.changed()
 
     def _kill(self, node: str, down_seconds: float) -> None:
@@ -263,6 +267,18 @@ class World:
             assert fault.kind == "pause_at_call", fault.kind
             process.plan(process.calls + fault.calls, lambda: process.stop_here(fault.seconds, fault.broker_too))
 
+    def before_apply(self, process: SimProcess, action: StoreAction) -> None:
+        """The place between decide and act: where a right may be gone by the time it is used."""
+        fault = self._at_act
+        if fault is None or self.healing or not isinstance(action, RIGHTS):
+            return
+        self._at_act = None
+        self.kernel.log(process.instance, f"{fault.kind} {action}")
+        if fault.kind == "kill_at_act":
+            self._kill_here(process, fault.seconds)
+        else:
+            process.stop_here(fault.seconds + 10.0, fault.broker_too)
+
     def _kill_here(self, process: SimProcess, down_seconds: float) -> None:
         if not self.healing:
             self.start_later(process.node, down_seconds)
@@ -273,7 +289,7 @@ class World:
         self.healing = True
         self.redis.slow_seconds = self.redis.loses_replies = self.api_trouble = 0.0
         self.state.available = True
-        self._end_partition()
+        self._cut(frozenset())
         for twin in tuple(self.twins):
             self._end_twin(twin)
         for process in self.processes.values():
