@@ -1,4 +1,4 @@
-"""Everything a supervisor says to Redis, off the loop: acts in order, then the beat, then one reading.
+"""Everything a supervisor says to Redis, off the loop: the beat, then acts in order, then one reading.
 
 A slow or dead Redis costs this worker time and nobody else. `step` does one round; in production a thread
 calls it, in the simulation the scheduler does. It judges nothing; it only says since when replies are timely.
@@ -96,8 +96,8 @@ class StoreWorker:
         """One round with the store. Returns the seconds until the next one is due."""
         asked_at = self._clock.monotonic()
         try:
+            self._write_beat()  # first: an event wakes the others, who then read what was announced
             self._carry_out()
-            self._write_beat()
             view = replace(self._store.snapshot(), at=asked_at)
         except StoreUnavailable as error:
             self._failed(asked_at, error)

@@ -67,6 +67,7 @@ class Supervisor:
     def run(self) -> int:
         """Turn until a rule asks to end the process."""
         leaving: ExitProcess | None = None
+        self._agent.event("start", "supervisor started")
         while leaving is None:
             for stepper in self._steppers:
                 stepper.start()
