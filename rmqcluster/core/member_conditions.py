@@ -98,9 +98,13 @@ def founding_was_committed(o: Observation) -> bool:
 
 
 def join_may_have_succeeded(o: Observation) -> bool:
-    """A joiner's data that members list, or that is of a committed cluster and was in company there."""
+    """A joiner's data that members list, or that was in company in the cluster that is committed or claimed now.
+
+    The founder may have counted on this disk already: its majority must not be emptied again.
+    """
     uncommitted = o.disk.kind is DiskKind.UNCOMMITTED and e.stage(o) is Stage.JOINING and not o.stood_alone
-    return uncommitted and (bool(e.listed_by(o)) or (e.is_committed(o) and e.was_in_company(o)))
+    current = e.is_committed(o) or (o.store is not None and e.target_cluster_id(o) == o.disk.cluster_id)
+    return uncommitted and (bool(e.listed_by(o)) or (current and e.was_in_company(o)))
 
 
 def store_silent(o: Observation) -> bool:

@@ -229,10 +229,15 @@ class Checker:
         return ""
 
     def _justly_held(self, node: str) -> bool:
-        """Only who really lost a member's disk may stay held, and must say so."""
+        """Only who really lost a member's disk may stay held, and must say so.
+
+        The volume of a name that another volume bore in the cluster waits for a cluster that is gone.
+        """
         process = self.world.processes.get(node)
         said = process.agent.published if process is not None and not process.dead else None
-        if said is None or said.decision.held is None:
+        if said is None:
             return False
+        if node in self.world.twinned and said.decision.rule == 610:
+            return said.observation.disk.kind is DiskKind.UNCOMMITTED
         lost = self.world.disks[node].wiped or node in self.world.twinned
-        return lost and said.decision.rule in (240, 250, 255)
+        return lost and said.decision.held is not None and said.decision.rule in (240, 250, 255)
