@@ -1,6 +1,7 @@
 """`python -m tests.sim --seed N` replays one seed with its trace; `--seeds N` runs the first N."""
 
 import argparse
+import hashlib
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="replay this seed with its trace")
     parser.add_argument("--seeds", type=int, default=1000, help="run so many seeds")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first of them")
+    parser.add_argument("--digest", type=int, help="print one digest of the traces of so many seeds")
     asked = parser.parse_args()
+    if asked.digest is not None:
+        traces = "".join(run_seed(seed, tracing=True).digest for seed in range(asked.digest))
+        print(hashlib.sha256(traces.encode()).hexdigest())
+        return 0
     if asked.seed is not None:
         result = run_seed(asked.seed, tracing=True)
         print(result)
