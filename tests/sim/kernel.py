@@ -29,6 +29,7 @@ class Kernel:
         self.random = random.Random(seed)
         self.depth = 0
         self.events = 0
+        self.interrupt: tuple[int, Callable[[], None]] | None = None  # do this once so many events have happened
         self.lines: list[str] | None = [] if tracing else None
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
@@ -47,6 +48,9 @@ class Kernel:
             time, _, act = heapq.heappop(heap)
             self.now = max(self.now, time)
             self.events += 1
+            if self.interrupt is not None and self.events >= self.interrupt[0]:
+                self.interrupt, (_, interrupt) = None, self.interrupt
+                interrupt()
             act()
         self.now = max(self.now, end)
 
