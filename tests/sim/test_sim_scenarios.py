@@ -228,7 +228,7 @@ def test_master_dies_while_others_join() -> None:
         world.kernel.run_until(60.0)
         converge(world)
 
-    each(range(0, 40), killed)
+    each(range(40), killed)
 
 
 def test_second_volume_under_one_name_is_refused() -> None:

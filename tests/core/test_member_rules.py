@@ -1,0 +1,587 @@
+"""Each row of the member's table fires where it should, and the table as a whole never founds or destroys blindly."""
+
+import re
+import sys
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+from rule_builder import (
+    ALL,
+    AMNESIC,
+    BLANK,
+    DATA,
+    FOUNDING,
+    HALF_JOINED,
+    ID,
+    JOINING,
+    NOW,
+    OTHER_ID,
+    UNMARKED,
+    A,
+    B,
+    C,
+    broker,
+    committed,
+    member,
+    observe,
+    says,
+    serving,
+    stored,
+)
+
+from rmqcluster.core import actions as act
+from rmqcluster.core import evidence as e
+from rmqcluster.core.engine import check, decide, render
+from rmqcluster.core.member_rules import MEMBER_RULES
+from rmqcluster.core.model import (
+    BrokerPhase,
+    Claim,
+    Decision,
+    DiskKind,
+    Exit,
+    JoinMode,
+    Marker,
+    Observation,
+    Owner,
+    Policy,
+    Purpose,
+    Record,
+    Stage,
+    View,
+)
+
+DOWN, STARTING, READY, STOPPING = BrokerPhase.DOWN, BrokerPhase.STARTING, BrokerPhase.READY, BrokerPhase.STOPPING
+MY_CLAIM = Claim(ID, A, "instance of a", 1)
+CLAIM_OF_B = Claim(ID, B, f"instance of {B}", 1)
+ALONE = View(frozenset({A}), frozenset({A}))
+TOGETHER = View(ALL, ALL)
+
+
+def fires(number: int, o: Observation, *actions: type) -> Decision:
+    """The decision, when it comes from this row and asks for these kinds of actions."""
+    decision = decide(MEMBER_RULES, o)
+
+    assert decision.rule == number, f"rule {decision.rule}: {decision.reason}"
+    assert tuple(type(a) for a in decision.actions) == actions
+    assert decision.reason
+    return decision
+
+
+def founder(phase: BrokerPhase, **changes: Any) -> Observation:
+    """The founder while its broker boots or runs, its claim standing."""
+    known: dict[str, Any] = {"store": stored(says(B), claim=MY_CLAIM, master=A)}
+    known["view"] = ALONE if phase is READY else None
+    return observe(FOUNDING, broker=broker(phase, Purpose.FOUND, cluster_id=ID), **{**known, **changes})
+
+
+def founder_of_ours(**changes: Any) -> Any:
+    return says(B, disk=DiskKind.UNCOMMITTED, broker=READY, cluster_id=ID, **changes)
+
+
+def joiner(phase: BrokerPhase, **changes: Any) -> Observation:
+    """A joiner while its broker boots or runs against b."""
+    state = broker(phase, Purpose.JOIN, target=B, cluster_id=ID)
+    return observe(**{"disk": JOINING, "broker": state, "store": committed(), **changes})
+
+
+# ---- 1xx leaving ----
+
+
+def test_110_exits_when_the_broker_has_ended() -> None:
+    """110: a stop was asked and the broker has ended: leave for good and exit 0."""
+    decision = fires(110, observe(DATA, stop_asked_at=NOW), act.Leave, act.ExitProcess)
+
+    assert decision.actions == (act.Leave(final=True), act.ExitProcess(0, "stopped on request"))
+
+
+def test_120_leaves_before_it_stops() -> None:
+    """120: labels first, then SIGTERM, so that nobody joins through a member that goes."""
+    fires(120, serving(stop_asked_at=NOW), act.Leave, act.StopBroker)
+
+
+def test_130_kills_when_the_budget_is_spent() -> None:
+    """130: a forced stop is never blocked."""
+    fires(130, serving(stop_asked_at=NOW - 7.0, stop_signalled=True), act.KillBroker)
+
+
+def test_140_waits_for_the_ordered_end() -> None:
+    """140: within the budget the broker may end by itself."""
+    fires(140, serving(stop_asked_at=NOW - 6.0, stop_signalled=True))
+
+
+def test_150_waits_for_an_old_broker() -> None:
+    """150: nothing starts while the old broker ends."""
+    fires(150, observe(DATA, broker=broker(STOPPING)))
+
+
+# ---- 2xx identity ----
+
+
+def owned(disk: Any = BLANK, **changes: Any) -> Observation:
+    return observe(disk, store=stored(owner=Owner("another", 5)), owner_moved_at=NOW - 3.0, **changes)
+
+
+@pytest.mark.parametrize("proof", [{"predecessor": "another"}, {"owner_moved_at": NOW - 10.0}])
+def test_210_takes_the_name_of_a_dead_owner(proof: dict[str, Any]) -> None:
+    """210: the lock of the volume, or two silent heartbeats, prove that the last owner is dead."""
+    decision = fires(210, replace(owned(), **proof), act.TakeOwnership)
+
+    assert decision.actions == (act.TakeOwnership("another"),)
+
+
+def test_220_refuses_to_be_a_twin() -> None:
+    """220: an owner that beats twice while watched is alive: exit 76."""
+    decision = fires(220, owned(owner_moves=2), act.ExitProcess)
+
+    assert decision.actions[0].code == 76  # type: ignore[attr-defined]
+
+
+def test_230_watches_before_it_judges() -> None:
+    """230: a restart within the TTL is not a twin."""
+    fires(230, owned(owner_moves=1))
+
+
+def test_240_holds_a_member_without_its_data() -> None:
+    """240: the marker says member and the data is gone: held, with or without Redis."""
+    assert fires(240, observe(AMNESIC)).held
+    assert fires(240, observe(AMNESIC, store=None)).held
+
+
+@pytest.mark.parametrize("disk", [BLANK, replace(HALF_JOINED, marker=Marker(OTHER_ID, Stage.JOINING, 1))])
+def test_250_holds_a_blank_disk_under_a_listed_name(disk: Any) -> None:
+    """250: members list the name and this disk never met their cluster: held."""
+    assert fires(250, observe(disk, store=committed())).held
+
+
+def test_250_leaves_a_killed_join_alone() -> None:
+    """250: a join into that very cluster which was killed half way left only a name, no data: it joins again."""
+    fires(450, observe(HALF_JOINED, store=committed()), act.StartBroker)
+
+
+def test_255_holds_a_founding_under_a_listed_name() -> None:
+    """255: a wiped member that founded something meanwhile is still a wiped member."""
+    disk = replace(FOUNDING, marker=Marker(OTHER_ID, Stage.FOUNDING, 1))
+
+    assert fires(255, observe(disk, store=committed())).held
+
+
+def test_260_holds_a_foreign_volume() -> None:
+    """260: a mutual member, or a majority of the disks, says another id: two clusters must never meet."""
+    mine = replace(DATA, marker=Marker(OTHER_ID, Stage.MEMBER, 1))
+
+    assert fires(260, observe(mine, store=committed())).held
+
+
+def test_260_believes_disks_not_redis() -> None:
+    """260: another id in Redis alone keeps no data from starting (S3)."""
+    fires(340, observe(DATA, store=stored(record=Record(OTHER_ID, 9, B))), act.StartBroker)
+
+
+def test_270_holds_who_was_forgotten() -> None:
+    """270: mutual members of my own cluster no longer list me: held, nothing is reset."""
+    without_me = {B, C}
+
+    assert fires(270, observe(DATA, store=committed(member(B, without_me), member(C, without_me)))).held
+
+
+# ---- 3xx booting with data ----
+
+
+def test_310_a_dead_broker_keeps_no_label() -> None:
+    """310: the labels go at once when the supervisor sees its broker die."""
+    fires(310, observe(DATA, store=committed()), act.Leave)
+
+
+def test_320_ends_for_a_broken_configuration() -> None:
+    """320: what fails the same way every time needs a person: exit 78 with the broker's own reason."""
+    ended = broker(DOWN, exits=(Exit(1, "unknown key", configuration=True, at=NOW),))
+
+    assert fires(320, observe(DATA, broker=ended), act.ExitProcess).reason == "unknown key"
+
+
+def test_330_backs_off() -> None:
+    """330: after the second unexpected end the broker waits before it boots."""
+    twice = (Exit(1, "first", at=NOW - 5.0), Exit(1, "second", at=NOW - 0.5))
+
+    fires(330, observe(DATA, broker=broker(DOWN, exits=twice)))
+    fires(340, observe(DATA, broker=broker(DOWN, exits=twice[:1])), act.StartBroker)
+
+
+@pytest.mark.parametrize("store", [None, stored()])
+def test_340_boots_with_data(store: Any) -> None:
+    """340: data just starts, Redis or not (S3)."""
+    decision = fires(340, observe(DATA, store=store), act.StartBroker)
+
+    assert decision.actions == (act.StartBroker(Purpose.DATA, ID),)
+
+
+def test_350_boots_unmarked_data() -> None:
+    """350: data without our marker is started as it is."""
+    fires(350, observe(UNMARKED), act.StartBroker)
+
+
+def test_360_boots_a_founding_that_was_committed() -> None:
+    """360: the record names my founding: its disk is no longer disposable."""
+    fires(360, observe(FOUNDING, store=stored(record=Record(ID, 1, A))), act.StartBroker)
+
+
+def test_360_remembers_a_record_that_was_read() -> None:
+    """360: Redis emptied after I read the record of my founding does not make it uncommitted."""
+    fires(360, observe(FOUNDING, seen_cluster_id=ID), act.StartBroker)
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        committed(),
+        stored(founder_of_ours(listed=ALL), record=Record(ID, 1, B)),
+        stored(founder_of_ours(listed=ALL), claim=CLAIM_OF_B),
+    ],
+    ids=["members list me", "committed, the founder lists me", "claimed, the founder lists me"],
+)
+def test_370_boots_a_join_that_may_have_succeeded(store: Any) -> None:
+    """370: a disk that its cluster may count on is not emptied again."""
+    decision = fires(370, observe(JOINING, store=replace(store, members=frozenset())), act.StartBroker)
+
+    assert decision.actions == (act.StartBroker(Purpose.DATA, ID),)
+
+
+def test_370_not_for_one_that_stood_alone() -> None:
+    """370: who was seen standing alone joins anew."""
+    fires(450, observe(JOINING, store=committed(), stood_alone=True), act.StartBroker)
+
+
+# ---- 4xx blank disks ----
+
+
+def test_405_ends_when_redis_refuses() -> None:
+    """405: a wrong password does not become right by waiting."""
+    fires(405, observe(store=None, store_refused=True), act.ExitProcess)
+
+
+def test_410_ends_when_redis_never_came() -> None:
+    """410: a blank node that saw no Redis for the whole wait exits 69."""
+    decision = fires(410, observe(store=None, started_at=NOW - 121.0, store_since=NOW - 121.0), act.ExitProcess)
+
+    assert decision.actions[0].code == 69  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("disk", [BLANK, FOUNDING, JOINING, HALF_JOINED])
+def test_420_waits_for_redis(disk: Any) -> None:
+    """420: without Redis a disk without proven data does nothing."""
+    fires(420, observe(disk, store=None))
+
+
+def joinable(**changes: Any) -> Any:
+    return committed(member(B, {B, C}, **changes), member(C, {B, C}), members=frozenset({B, C}))
+
+
+def test_430_names_a_differing_cookie() -> None:
+    """430: brokers with different cookies never meet: held, the value is not shown."""
+    assert fires(430, observe(store=joinable(cookie="another"))).held
+
+
+def test_440_names_a_differing_version() -> None:
+    """440: major versions do not mix: held."""
+    assert fires(440, observe(store=joinable(version="4.1.0"))).held
+
+
+def test_450_joins_the_proven_master() -> None:
+    """450: a blank node joins through the master, with the committed id on its disk first."""
+    decision = fires(450, observe(store=joinable()), act.StartBroker)
+
+    assert decision.actions == (act.StartBroker(Purpose.JOIN, ID, B, 1, fresh=True),)
+
+
+def test_450_joins_a_founder_that_is_up() -> None:
+    """450: before the commit the claim's holder is the target."""
+    store = stored(founder_of_ours(), claim=CLAIM_OF_B)
+
+    assert fires(450, observe(store=store), act.StartBroker).actions[0].target == B  # type: ignore[attr-defined]
+
+
+def test_460_holds_when_all_disks_are_blank() -> None:
+    """460: Redis remembers a cluster and a blank majority is all there is: a person decides."""
+    assert fires(460, observe(store=stored(says(B), record=Record(ID, 1, B)))).held
+
+
+def test_470_ends_without_a_master() -> None:
+    """470: a cluster exists, nobody to join for the whole wait: exit 69."""
+    late = {"started_at": NOW - 181.0, "store_since": NOW - 181.0}
+
+    fires(470, observe(store=stored(record=Record(ID, 1, B)), **late), act.ExitProcess)
+
+
+@pytest.mark.parametrize("store", [stored(record=Record(ID, 1, B)), stored(member(B, {B, C}, mutual=None))])
+def test_480_waits_for_a_master(store: Any) -> None:
+    """480: a record, or somebody with data, forbids a founding."""
+    fires(480, observe(store=store))
+
+
+def test_483_gives_a_used_claim_back() -> None:
+    """483: a second broker under the same founding id would be taken for the first: the claim is given up."""
+    fires(483, observe(FOUNDING, store=stored(says(B), claim=MY_CLAIM)), act.AbandonClaim)
+
+
+def test_485_founds_with_the_claim() -> None:
+    """485: the holder of the claim boots an empty disk, with the claim's id and epoch."""
+    decision = fires(485, observe(store=stored(says(B), claim=MY_CLAIM)), act.StartBroker)
+
+    assert decision.actions == (act.StartBroker(Purpose.FOUND, ID, None, 1, fresh=True),)
+
+
+def test_490_claims_with_a_blank_majority() -> None:
+    """490: two of three blank and nothing else known: claim."""
+    fires(490, observe(store=stored(says(B))), act.ClaimFounding)
+
+
+@pytest.mark.parametrize(
+    "o",
+    [
+        observe(),
+        observe(store=stored(says(B, held="foreign"))),
+        observe(store=stored(says(B)), seen_cluster_id=OTHER_ID),
+        observe(store=stored(says(B), claim=replace(CLAIM_OF_B, instance="gone"))),
+        observe(store=stored(says(B, disk=DiskKind.UNCOMMITTED, listed=frozenset({B, C}), epoch_high=5))),
+    ],
+    ids=["alone", "the other is held", "a cluster was seen", "another claims", "an unfinished join remembers more"],
+)
+def test_495_waits_for_company(o: Observation) -> None:
+    """495: no founding without a blank majority, nor beside anything that may be a cluster."""
+    fires(495, o)
+
+
+def test_492_ends_without_company() -> None:
+    """492: a founding that never gets its majority ends with the names of those it misses."""
+    late = {"started_at": NOW - 181.0, "store_since": NOW - 181.0}
+
+    assert "1 of 3 announced" in fires(492, observe(**late), act.ExitProcess).reason
+
+
+def test_495_counts_an_unfinished_join_once_redis_remembers() -> None:
+    """495: while Redis knows the epoch of that founding, its missing record proves that it was not committed."""
+    unfinished = says(B, disk=DiskKind.UNCOMMITTED, listed=frozenset({B, C}), epoch_high=5)
+
+    fires(490, observe(store=stored(unfinished, epoch=5)), act.ClaimFounding)
+
+
+# ---- 5xx up but unproven ----
+
+
+def test_510_gives_up_for_data() -> None:
+    """510: somebody with data appeared while the founder boots: claim and broker are given up."""
+    store = stored(says(B, disk=DiskKind.DATA), claim=MY_CLAIM)
+
+    fires(510, founder(STARTING, store=store), act.AbandonClaim, act.KillBroker)
+
+
+def test_520_kills_without_a_claim() -> None:
+    """520: a founder whose claim is another's, or can no longer be trusted, does not run."""
+    fires(520, founder(READY, store=stored(says(B), claim=CLAIM_OF_B)), act.KillBroker)
+    fires(520, founder(READY, store=None, claim_safe_until=NOW - 1.0), act.KillBroker)
+
+
+def test_520_trusts_a_renewed_claim_for_its_time() -> None:
+    """520: while Redis is silent a claim counts as long as it is safe."""
+    fires(560, founder(READY, store=None, claim_safe_until=NOW + 1.0))
+
+
+@pytest.mark.parametrize("o", [founder(READY, store=committed(), view=TOGETHER), joiner(READY, view=TOGETHER)])
+def test_530_becomes_a_member_when_committed_and_proven(o: Observation) -> None:
+    """530: the record and both sides' lists make a member."""
+    decision = fires(530, o, act.WriteMarker)
+
+    assert decision.actions == (act.WriteMarker(ID, Stage.MEMBER, 1),)
+
+
+def test_530_takes_the_id_of_where_it_arrived() -> None:
+    """530: a joiner that landed in the committed cluster under another intention is a member of that cluster."""
+    disk = replace(JOINING, marker=Marker(OTHER_ID, Stage.JOINING, 1))
+    decision = fires(530, joiner(READY, disk=disk, view=TOGETHER), act.WriteMarker)
+
+    assert decision.actions[0].cluster_id == ID  # type: ignore[attr-defined]
+
+
+def test_540_offers_itself() -> None:
+    """540: joiners need a name: the founder that is up offers its own."""
+    fires(540, founder(READY, store=stored(says(B), claim=MY_CLAIM)), act.OfferFounder)
+
+
+def test_550_commits_with_a_mutual_majority() -> None:
+    """550: two of three list each other: commit."""
+    pair = View(frozenset({A, B}), frozenset({A, B}))
+    joined = says(B, disk=DiskKind.UNCOMMITTED, broker=READY, cluster_id=ID, view=pair)
+    store = stored(joined, claim=MY_CLAIM, master=A)
+
+    fires(550, founder(READY, view=pair, store=store), act.CommitFounding)
+
+
+def test_560_waits_for_a_majority() -> None:
+    """560: a founder alone commits nothing."""
+    fires(560, founder(READY))
+
+
+def test_570_kills_who_was_misled() -> None:
+    """570: the cluster that exists is another one, and its members do not list this joiner."""
+    disk = replace(JOINING, marker=Marker(OTHER_ID, Stage.JOINING, 1))
+
+    fires(570, joiner(STARTING, disk=disk, store=joinable()), act.KillBroker)
+
+
+def test_575_kills_who_joins_nothing() -> None:
+    """575: claim gone, no record, no list: there is nothing to join."""
+    fires(575, joiner(STARTING, store=stored(says(B))), act.KillBroker)
+
+
+def test_575_spares_a_member_of_a_seen_cluster() -> None:
+    """575: a cluster whose record was read once is not nothing because Redis was emptied."""
+    fires(610, joiner(STARTING, store=stored(says(B)), seen_cluster_id=ID))
+
+
+def test_580_turns_to_the_new_target() -> None:
+    """580: the master moved while the joiner boots: it boots again against the new one."""
+    fires(580, joiner(STARTING, store=committed(master=C)), act.KillBroker)
+
+
+def test_585_one_long_act_at_a_time() -> None:
+    """585: while the join command runs nothing is judged."""
+    fires(585, joiner(READY, view=ALONE, busy="join"))
+
+
+def test_587_joins_by_command() -> None:
+    """587: RMQCLUSTER_JOIN=rabbitmqctl joins the broker that is up."""
+    fires(587, joiner(READY, view=ALONE, policy=Policy(join=JoinMode.RABBITMQCTL)), act.JoinByCommand)
+
+
+def test_590_kills_who_strayed() -> None:
+    """590: a joiner that booted alone confirmed nothing to anybody and is made anew."""
+    fires(590, joiner(READY, view=ALONE), act.KillBroker)
+
+
+def test_595_waits_for_both_sides() -> None:
+    """595: listing the others is not enough."""
+    unaware = committed(member(B, {B, C}), member(C, {B, C}))
+
+    fires(595, joiner(READY, view=TOGETHER, store=unaware))
+
+
+# ---- 6xx members ----
+
+
+def test_602_takes_the_name_while_running() -> None:
+    """602: a member that started without Redis takes its name from its dead predecessor."""
+    store = committed(owner=Owner("another", 5))
+
+    fires(602, serving(store=store, owner_moved_at=NOW - 10.0), act.TakeOwnership)
+
+
+def test_604_tells_of_a_twin() -> None:
+    """604: a live instance beats under this name elsewhere: said, and the broker stays."""
+    fires(604, serving(store=committed(owner=Owner("another", 5)), owner_moved_at=NOW))
+
+
+def test_610_waits_for_the_boot() -> None:
+    """610: a member's broker that boots is waited for, and the missing are named."""
+    disk = replace(DATA, marker=replace(DATA.marker, members=(A, B, C)))  # type: ignore[type-var]
+    decision = fires(610, observe(disk, broker=broker(STARTING, Purpose.DATA)))
+
+    assert B in decision.reason
+
+
+def test_620_adopts_a_cluster_made_by_hand() -> None:
+    """620: data without our marker that is mutual gets one; nothing is reset."""
+    up = broker(READY, Purpose.DATA, broker_cluster_id="rabbitmq's own id")
+    o = observe(UNMARKED, broker=up, view=TOGETHER, store=committed())
+
+    assert fires(620, o, act.WriteMarker).actions[0].cluster_id == ID  # type: ignore[attr-defined]
+
+
+def test_640_is_a_member() -> None:
+    """640: mutual, nothing to do."""
+    fires(640, serving())
+
+
+def test_650_unknown_is_not_false() -> None:
+    """650: a broker that has not been heard is neither proven nor disproven."""
+    fires(650, serving(view=None))
+
+
+def test_690_local_health_proves_nothing() -> None:
+    """690: the broker runs and the members do not list it: unproven, and not touched."""
+    fires(690, serving(view=TOGETHER, store=committed(member(B, {B, C}, mutual=None), member(C, {B, C}, mutual=None))))
+
+
+# ---- the table ----
+
+
+def test_every_row_has_a_test() -> None:
+    """A row without a test is a row nobody asked for."""
+    named = {int(n) for name in dir(sys.modules[__name__]) if (n := re.sub(r"^test_(\d+)_.*", r"\1", name)).isdigit()}
+
+    assert named == {rule.number for rule in MEMBER_RULES}
+
+
+def test_the_table_is_well_formed() -> None:
+    """Numbers rise, every row has a reason, the last one holds always, and it can be printed."""
+    assert check(MEMBER_RULES) == []
+    assert all(str(rule.number) in render("table", MEMBER_RULES) for rule in MEMBER_RULES)
+
+
+DISKS = (BLANK, DATA, AMNESIC, UNMARKED, FOUNDING, JOINING, HALF_JOINED)
+STORES = (
+    None,
+    stored(),
+    stored(says(B)),
+    stored(says(B), says(C)),
+    stored(says(B), claim=MY_CLAIM),
+    stored(founder_of_ours(), claim=CLAIM_OF_B, master=B),
+    stored(says(B), record=Record(ID, 1, B)),
+    stored(says(B), record=Record(OTHER_ID, 1, B)),
+    stored(says(B), says(C, disk=DiskKind.AMNESIC, cluster_id=ID)),
+    stored(member(B, mutual=None), says(C)),
+    stored(says(B), owner=Owner("another", 3)),
+    committed(),
+    committed(member(B, {B, C}), member(C, {B, C})),
+    committed(member(B, cluster_id=OTHER_ID), member(C, cluster_id=OTHER_ID)),
+)
+VIEWS = (None, ALONE, TOGETHER)
+
+
+def small_space() -> list[Observation]:
+    """Every combination of the conditions that matter, possible or not."""
+    found = []
+    for disk, phase, purpose, store in product(DISKS, BrokerPhase, (None, *Purpose), STORES):
+        target = B if purpose is Purpose.JOIN else None
+        for view, stop in product(VIEWS if phase is READY else (None,), (None, NOW - 1.0)):
+            state = broker(phase, purpose, target=target, broker_cluster_id="rabbitmq's own id")
+            found.append(observe(disk, broker=state, store=store, view=view, stop_asked_at=stop))
+    return found
+
+
+def test_exhaustive_small_space() -> None:
+    """Every observation has a decision; none founds, empties, kills or acts blindly where it must not (S1-S3, S10)."""
+    sacred = (DiskKind.DATA, DiskKind.UNMARKED, DiskKind.AMNESIC)
+    for o in small_space():
+        decision = decide(MEMBER_RULES, o)
+        kinds = {type(a) for a in decision.actions}
+        starts = [a for a in decision.actions if isinstance(a, act.StartBroker)]
+
+        assert decision.reason, o
+        assert all("DO: " in held for held in [decision.held] if held is not None), o
+        if act.ClaimFounding in kinds:
+            assert o.store is not None, o
+            assert o.store.record is None, o
+            assert not e.identities(o), o
+            assert len(e.blank_announcements(o)) >= o.policy.majority, o
+        for start in starts:
+            assert o.broker.phase is DOWN, o
+            assert not (start.fresh and o.disk.kind in sacred), o
+            assert start.fresh or o.disk.has_data, o
+            assert start.target != o.me, o
+        if o.store is None:
+            assert all(s.purpose is Purpose.DATA for s in starts), o
+            assert not kinds & {act.ClaimFounding, act.CommitFounding, act.WriteMarker, act.JoinByCommand}, o
+        if o.disk.kind in sacred and o.stop_asked_at is None:
+            assert not kinds & {act.KillBroker, act.StopBroker}, o

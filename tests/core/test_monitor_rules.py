@@ -1,0 +1,230 @@
+"""Each row of the monitor's table fires where it should; labels move only with evidence and only under the lease."""
+
+import re
+import sys
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+from rule_builder import ALL, DATA, ID, NOW, OTHER_ID, A, B, C, broker, committed, member, says, serving
+
+from rmqcluster.core import actions as act
+from rmqcluster.core.engine import check, decide, render
+from rmqcluster.core.model import BrokerPhase, Decision, Disk, DiskKind, Lease, Observation, Purpose, Record, View
+from rmqcluster.core.monitor_rules import MONITOR_RULES
+
+MY_LEASE = Lease(A, "instance of a", 1)
+LEASE_OF_B = Lease(B, f"instance of {B}", 1)
+WITHOUT_C = View(ALL, frozenset({A, B}))
+SEES_NOBODY = View(ALL, frozenset({A}))
+
+
+def fires(number: int, o: Observation, *actions: type) -> Decision:
+    """The decision, when it comes from this row and asks for these kinds of actions."""
+    decision = decide(MONITOR_RULES, o)
+
+    assert decision.rule == number, f"rule {decision.rule}: {decision.reason}"
+    assert tuple(type(a) for a in decision.actions) == actions
+    assert decision.reason
+    return decision
+
+
+def holder(view: View = View(ALL, ALL), announced: tuple[Any, ...] = (), **store: Any) -> Observation:  # noqa: B008
+    """The holder of the lease with a steady Redis."""
+    known = {"lease": MY_LEASE, "master": A, **store}
+    return serving(view=view, store=committed(*announced, **known), lease_since=NOW - 100.0)
+
+
+def c_silent(**changes: Any) -> Observation:
+    """C has no heartbeat; what the brokers say of it is in `view` and in the announcement of b."""
+    view = changes.pop("view", WITHOUT_C)
+    b = member(B, view=view)
+    return holder(view, (b,), **{"heartbeats": {A: 10.0, B: 10.0}, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"view": SEES_NOBODY},
+        {"view": View(frozenset({A}), frozenset({A}))},
+        {"stop_asked_at": NOW},
+    ],
+    ids=["minority", "alone", "stopping"],
+)
+def test_710_gives_the_lease_back(changes: dict[str, Any]) -> None:
+    """710: a lease is kept only where my own broker sees a majority, and only by a proven member."""
+    fires(710, replace(holder(), **changes), act.ReleaseLease)
+
+
+def test_710_needs_a_registered_majority() -> None:
+    """710: with too few re-registered nobody rules on anything (S12)."""
+    fires(710, holder(members=frozenset({A}), heartbeats={A: 10.0}), act.ReleaseLease)
+
+
+def test_720_is_no_monitor() -> None:
+    """720: who cannot act and holds nothing does nothing."""
+    fires(720, serving(view=None))
+
+
+def test_730_leaves_it_to_the_holder() -> None:
+    """730: one monitor acts."""
+    fires(730, holder(lease=LEASE_OF_B))
+
+
+def test_740_takes_a_free_lease() -> None:
+    """740: the new epoch is above everything that any announced disk knows."""
+    o = holder(announced=(member(B, epoch_high=7), member(C)), lease=None)
+
+    assert fires(740, o, act.TakeLease).actions == (act.TakeLease(7),)
+
+
+def test_745_writes_its_epoch_down_first() -> None:
+    """745: an epoch that is used is on the holder's disk."""
+    o = holder(lease=replace(MY_LEASE, epoch=4))
+
+    assert fires(745, o, act.RaiseEpoch).actions == (act.RaiseEpoch(4),)
+
+
+def test_750_pause_stops_acts() -> None:
+    """750: a person asked for no automatic act."""
+    fires(750, replace(c_silent(), store=replace(c_silent().store, paused="maintenance")))  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("record", [None, Record(OTHER_ID, 9, C)])
+def test_810_rebuilds_the_record(record: Record | None) -> None:
+    """810: the record that my mutual majority carries outranks what Redis holds or lost."""
+    decision = fires(810, holder(record=record), act.RestoreRecord)
+
+    assert decision.actions == (act.RestoreRecord(ID, 1, record.cluster_id if record else None),)
+
+
+def test_820_suspects_the_store() -> None:
+    """820: everyone silent at once is a sick Redis, not a dead cluster."""
+    o = holder(members=frozenset({A, B, C, "rabbit@d", "rabbit@e"}), heartbeats={A: 10.0})
+    four = replace(o, policy=replace(o.policy, size=1))
+
+    fires(820, four)
+
+
+def test_830_removes_who_is_gone() -> None:
+    """830: no heartbeat, and the brokers of a majority miss it: out of the members, by lease and epoch."""
+    decision = fires(830, c_silent(), act.RemoveMember)
+
+    assert decision.actions[0].node == C  # type: ignore[attr-defined]
+    assert decision.actions[0].epoch == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("steady_since", [None, NOW - 19.0])
+def test_830_judges_nobody_before_a_ttl_of_replies(steady_since: float | None) -> None:
+    """830: less than a TTL and a heartbeat of timely replies is no evidence (S7)."""
+    fires(990, replace(c_silent(), steady_since=steady_since))
+
+
+def test_840_marks_whose_broker_runs() -> None:
+    """840: without a heartbeat but seen by the brokers: reported, never removed."""
+    fires(840, c_silent(view=View(ALL, ALL)), act.Report)
+
+
+def test_840_reports_once() -> None:
+    """840: a member that was marked is not marked again."""
+    fires(990, replace(c_silent(view=View(ALL, ALL)), marked=frozenset({C})))
+
+
+@pytest.mark.parametrize("announced", [(member(B),), (member(B), member(C, broker=BrokerPhase.DOWN))])
+def test_850_elects_a_proven_member(announced: tuple[Any, ...]) -> None:
+    """850: the master left, or its own supervisor says that its broker is down: the first proven member follows."""
+    o = holder(announced=announced, master=C, members=ALL if len(announced) == 2 else frozenset({A, B}))
+
+    assert fires(850, o, act.SetMaster).actions[0].node == A  # type: ignore[attr-defined]
+
+
+def test_850_elects_nobody_whom_it_does_not_see() -> None:
+    """850: a candidate's broker has to run as my broker sees it."""
+    o = holder(View(ALL, frozenset({B, C})), master=None)
+
+    assert fires(850, o, act.SetMaster).actions[0].node == B  # type: ignore[attr-defined]
+
+
+def unprovisioned(**changes: Any) -> Observation:
+    fresh = broker(BrokerPhase.READY, Purpose.DATA, stamp="")
+    o = holder(announced=(member(B, wanted="as configured"), member(C, wanted="as configured")))
+    return replace(o, **{"broker": fresh, "provisioned_for": frozenset(), **changes})
+
+
+def test_860_provisions_when_all_are_here() -> None:
+    """860: accounts and topology go into the committed cluster, by the holder of the lease."""
+    assert fires(860, unprovisioned(), act.Provision).actions == (act.Provision(1, ID),)
+
+
+@pytest.mark.parametrize("changes", [{"busy": "provision"}, {"provision_failed_at": NOW - 5.0}, {"wanted_stamp": None}])
+def test_860_not_twice_at_once(changes: dict[str, Any]) -> None:
+    """860: not while it runs, not right after a failure, not when nothing is configured."""
+    fires(990, unprovisioned(**changes))
+
+
+def test_870_waits_for_who_is_on_its_way() -> None:
+    """870: queues get all their replicas when the joiners that are visibly coming are waited for."""
+    o = unprovisioned(lease_since=NOW - 20.0)
+    announced = (member(B, wanted="as configured"), says(C, disk=DiskKind.UNCOMMITTED))
+    two = committed(*announced, lease=MY_LEASE, master=A, members=frozenset({A, B}), heartbeats={A: 9.0, B: 9.0})
+
+    fires(870, replace(o, store=two))
+    fires(860, replace(o, store=two, lease_since=NOW - 60.0), act.Provision)
+
+
+def test_990_rests() -> None:
+    """990: nothing to do."""
+    fires(990, holder())
+
+
+# ---- the table ----
+
+
+def test_every_row_has_a_test() -> None:
+    """A row without a test is a row nobody asked for."""
+    named = {int(n) for name in dir(sys.modules[__name__]) if (n := re.sub(r"^test_(\d+)_.*", r"\1", name)).isdigit()}
+
+    assert named == {rule.number for rule in MONITOR_RULES}
+
+
+def test_the_table_is_well_formed() -> None:
+    """Numbers rise, every row has a reason, the last one holds always, and it can be printed."""
+    assert check(MONITOR_RULES) == []
+    assert all(str(rule.number) in render("table", MONITOR_RULES) for rule in MONITOR_RULES)
+
+
+def small_space() -> list[Observation]:
+    """Every combination of the conditions that matter, possible or not."""
+    views = (None, View(ALL, ALL), WITHOUT_C, SEES_NOBODY, View(frozenset({A}), frozenset({A})))
+    beats = ({}, {A: 9.0}, {A: 9.0, B: 9.0}, dict.fromkeys(ALL, 9.0))
+    said = ((), (member(B), member(C)), (member(B, view=WITHOUT_C),), (member(B, cluster_id=OTHER_ID),))
+    found = []
+    for view, beating, announced in product(views, beats, said):
+        for lease, record, master in product(
+            (None, MY_LEASE, LEASE_OF_B), (None, Record(ID, 1, B), Record(OTHER_ID, 1, B)), (None, A, C)
+        ):
+            store = committed(*(announced or (says(B),)), lease=lease, record=record, master=master, heartbeats=beating)
+            for steady, disk in product((None, NOW - 100.0), (DATA, Disk(True, DATA.marker, 0))):
+                found.append(serving(view=view, store=store, steady_since=steady, disk=disk))
+    return found
+
+
+def test_exhaustive_small_space() -> None:
+    """Every observation has a decision; nothing is judged without evidence or written without the lease (S7, S12)."""
+    for o in small_space():
+        decision = decide(MONITOR_RULES, o)
+        assert o.store is not None
+        assert decision.reason, o
+        for action in decision.actions:
+            if isinstance(action, act.RemoveMember | act.SetMaster | act.Provision):
+                assert o.store.lease == MY_LEASE, o
+                assert action.epoch == MY_LEASE.epoch, o
+            if isinstance(action, act.RemoveMember):
+                assert o.steady_since is not None, o
+                assert action.node not in o.store.heartbeats, o
+                assert o.view is not None, o
+                assert action.node not in o.view.running, o
+            if not isinstance(action, act.ReleaseLease):
+                assert o.view is not None, o
+                assert o.view.sees_majority(), o
