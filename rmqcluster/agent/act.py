@@ -133,7 +133,7 @@ class Hands:
                 raise CommandFailed("provisioning was not begun: the lease is no longer mine", exit_status=None)
             self._commands.provision(act.cluster_id)
             self._memory.provisioned_at = self._clock.monotonic()
-            self._memory.provisioned_for, self._memory.provision_failed_at = wanted_for, None
+            self._memory.provisioned_for = wanted_for
 
         self._long("provision", provision, d, act.epoch)
 
@@ -145,9 +145,10 @@ class Hands:
             try:
                 act()
             except (CommandFailed, StoreUnavailable, RmqclusterError) as error:
-                self._memory.provision_failed_at = self._clock.monotonic()
+                self._memory.act_failed_at = self._clock.monotonic()
                 self.event("failed", f"{name}: {error}", d.rule, epoch)
             else:
+                self._memory.act_failed_at = None
                 self.event(name, f"done: {d.reason}", d.rule, epoch)
 
         self._long_acts.run(name, guarded)

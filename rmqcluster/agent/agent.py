@@ -21,13 +21,16 @@ from rmqcluster.core.model import (
     Announcement,
     BrokerPhase,
     Decision,
+    Disk,
     DiskKind,
     Exit,
+    Marker,
     Observation,
     Policy,
     Stage,
 )
 from rmqcluster.core.monitor_rules import MONITOR_RULES, cannot_act
+from rmqcluster.errors import RmqclusterError
 
 
 @dataclass(slots=True)
@@ -65,6 +68,8 @@ class Agent:
         )
         self._said: dict[str, tuple[int, str]] = {}
         self._warned: tuple[str, ...] = ()
+        self._disk: Disk | None = None
+        self._trouble = ""
         self.published: Published | None = None
         self.on_published: Callable[[Published], None] = lambda _published: None
         self.member_rules: tuple[Rule, ...] = MEMBER_RULES
@@ -88,15 +93,15 @@ class Agent:
         o = self._remember_peers(self._observe())
         self._say_warnings(o)
         decision = decide(self.member_rules, o)
+        monitors = o.store is not None and e.stage(o) is Stage.MEMBER
+        monitor = decide(self.monitor_rules, o) if monitors else None
         self._say_change("member", decision)
         self._announce(o, decision)
+        self._publish(o, decision, monitor)  # before acting: an act that fails must not make the loop look dead
         leaving = self._hands.carry_out(o, decision)
-        monitor = None
-        if o.store is not None and e.stage(o) is Stage.MEMBER and leaving is None:
-            monitor = decide(self.monitor_rules, o)
+        if monitor is not None and leaving is None:
             self._say_change("monitor", monitor)
             self._hands.carry_out(o, monitor)
-        self._publish(o, decision, monitor)
         return leaving
 
     def _observe(self) -> Observation:
@@ -110,12 +115,27 @@ class Agent:
             self._policy,
             self.memory,
             parts.clock.monotonic(),
-            parts.volume.read(),
+            self._read_disk(),
             broker,
             parts.worker.reading(),
             parts.prober.answers(broker.since),
             parts.long_acts.busy,
         )
+
+    def _read_disk(self) -> Disk:
+        """The volume as it is; as it was, while it cannot be read under a running broker."""
+        try:
+            self._disk = self._parts.volume.read()
+        except RmqclusterError as error:
+            if self._disk is None or self._parts.broker.state().phase is BrokerPhase.DOWN:
+                raise
+            self._tell_trouble(str(error))
+        return self._disk
+
+    def _tell_trouble(self, text: str) -> None:
+        if text != self._trouble:
+            self._trouble = text
+            self._parts.journal.say(f"{text}; the broker goes on", kind="trouble")
 
     def _announce(self, o: Observation, decision: Decision) -> None:
         registered = e.registers(o)
@@ -143,8 +163,7 @@ class Agent:
         )
         founding = e.stage(o) is Stage.FOUNDING or o.disk.kind in (DiskKind.BLANK, DiskKind.UNCOMMITTED)
         beat = Beat(announcement, registered, not cannot_act(o), founding and o.stop_asked_at is None)
-        if o.stop_asked_at is None:
-            self._parts.worker.announce(beat)
+        self._parts.worker.announce(beat)
         quiet = registered and o.store is not None and o.busy is None and not e.somebody_on_the_way(o)
         self._parts.worker.settled = quiet or decision.held is not None
         self._parts.prober.settled = quiet
@@ -161,12 +180,19 @@ class Agent:
             peers = tuple(sorted((n, known[n]) for n in o.view.members if n in known))
             fresh = replace(marker, members=tuple(sorted(o.view.members)), peers=peers)
             if fresh != marker:
-                self._parts.volume.write_marker(fresh)
-                o = replace(o, disk=replace(o.disk, marker=fresh))
+                o = self._keep_marker(o, fresh)
         unheard = o.store is None or e.is_mutual(o) is not True
         wanted = dict(marker.peers) if marker is not None and unheard else {}
         self._parts.prober.want_peers({n: where for n, where in wanted.items() if n != o.me})
         return o
+
+    def _keep_marker(self, o: Observation, fresh: Marker) -> Observation:
+        try:
+            self._parts.volume.write_marker(fresh)
+        except RmqclusterError as error:
+            self._tell_trouble(str(error))
+            return o
+        return replace(o, disk=replace(o.disk, marker=fresh))
 
     def _say_warnings(self, o: Observation) -> None:
         warnings = o.store.warnings if o.store is not None else self._warned
@@ -178,7 +204,7 @@ class Agent:
         said = (decision.rule, decision.held or decision.state)
         if self._said.get(who) != said:
             self._said[who] = said
-            if who == "member" or decision.actions:
+            if who == "member" or decision.actions or decision.state:
                 self._parts.journal.say(
                     decision.held or decision.reason, kind=decision.state or who, rule=decision.rule
                 )

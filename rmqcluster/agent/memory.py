@@ -41,7 +41,8 @@ class Memory:
     lease_since: float | None = None
     marked: frozenset[str] = frozenset()
     provisioned_for: frozenset[str] = frozenset()
-    provision_failed_at: float | None = None
+    act_failed_at: float | None = None
+    hopeless_since: float = 0.0
     provisioned_at: float = 0.0  # a stamp that was read before says nothing any more
 
     def learn(self, identity: Identity, now: float, view: StoreView) -> None:
@@ -113,7 +114,8 @@ def observe(
         stop_signalled=memory.stop_signalled,
         busy=busy,
         wanted_stamp=identity.wanted_stamp,
-        provision_failed_at=memory.provision_failed_at,
+        act_failed_at=memory.act_failed_at,
+        hopeless_since=max(memory.started_at, memory.hopeless_since),
         predecessor=identity.predecessor,
         was_registered=memory.was_registered,
         stood_alone=memory.stood_alone,
@@ -121,6 +123,8 @@ def observe(
         provisioned_for=memory.provisioned_for,
         marked=memory.marked,
     )
+    if o.broker.phase is not BrokerPhase.DOWN or e.join_target(o) is not None or (o.store and o.store.claim):
+        memory.hopeless_since = now
     if e.stage(o) is Stage.JOINING and e.stands_alone(o):
         memory.stood_alone = True
     elif e.stage(o) is Stage.MEMBER:

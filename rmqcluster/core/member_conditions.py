@@ -3,6 +3,8 @@
 from rmqcluster.core import evidence as e
 from rmqcluster.core.model import BrokerPhase, DiskKind, JoinMode, Observation, Purpose, Stage
 
+FIRST_WORD_SECONDS = 3.0  # above the longest that Redis may take for one reply
+
 
 def stop_asked(o: Observation) -> bool:
     return o.stop_asked_at is not None
@@ -32,8 +34,9 @@ def stop_budget_spent(o: Observation) -> bool:
     return o.stop_asked_at is not None and e.waited(o, o.stop_asked_at, o.policy.stop_seconds - 1.0)
 
 
-def still_labelled(o: Observation) -> bool:
-    return o.store is not None and (o.me in o.store.members or o.store.master == o.me)
+def first_word_due(o: Observation) -> bool:
+    """Neither a reading nor an error of Redis has come yet, and its reply may still be on the way."""
+    return o.store is None and not o.store_trouble and not e.waited(o, o.started_at, FIRST_WORD_SECONDS)
 
 
 def was_a_member(o: Observation) -> bool:
@@ -78,7 +81,9 @@ def foreign(o: Observation) -> bool:
 
 
 def forgotten(o: Observation) -> bool:
-    return bool(e.unlisted_by(o))
+    """Mutual members of my cluster do not list me, and nobody of it does."""
+    mine = [n for n in e.listed_by(o) if e.same_cluster(o, n)]
+    return bool(e.unlisted_by(o)) and not mine
 
 
 def broken_configuration(o: Observation) -> bool:
@@ -139,7 +144,7 @@ def cluster_exists(o: Observation) -> bool:
 
 
 def master_wait_over(o: Observation) -> bool:
-    return e.waited(o, max(o.started_at, o.store_since), o.policy.master_wait_seconds)
+    return e.waited(o, max(o.hopeless_since, o.store_since), o.policy.master_wait_seconds)
 
 
 def only_blanks_remember(o: Observation) -> bool:
@@ -215,6 +220,15 @@ def target_moved(o: Observation) -> bool:
 
 def stands_alone(o: Observation) -> bool:
     return e.stands_alone(o)
+
+
+def join_overdue(o: Observation) -> bool:
+    return o.broker.purpose is Purpose.JOIN and e.waited(o, o.broker.since, o.policy.master_wait_seconds)
+
+
+def join_failed_lately(o: Observation) -> bool:
+    by_command = o.policy.join is JoinMode.RABBITMQCTL and o.broker.purpose is Purpose.JOIN
+    return by_command and o.act_failed_at is not None and not e.waited(o, o.act_failed_at, o.policy.heartbeat_seconds)
 
 
 def joins_by_command(o: Observation) -> bool:

@@ -39,8 +39,14 @@ def wait_for_stop(o: Observation) -> Outcome:
     return Outcome(state="stopping")
 
 
-def give_up_labels(o: Observation) -> Outcome:
-    return Outcome((Leave(final=False),), state="down")
+def farewell(o: Observation) -> tuple[Leave, ...]:
+    """A dead broker keeps no label: what still stands in Redis under my name is taken away at once."""
+    labelled = o.store is not None and (o.me in o.store.members or o.store.master == o.me)
+    return (Leave(final=False),) if labelled else ()
+
+
+def wait_for_first_word(o: Observation) -> Outcome:
+    return Outcome(text="own data: asking Redis first whether anybody objects to this disk", state="starting")
 
 
 def take_name(o: Observation) -> Outcome:
@@ -60,11 +66,18 @@ def watch_owner(o: Observation) -> Outcome:
 
 
 def hold_lost_disk(o: Observation) -> Outcome:
+    listing = e.listed_by(o)
+    what = (
+        f"BLANK DISK under a known name: {o.me} is listed by {', '.join(listing) or 'nobody heard now'}, "
+        "its data is not on this volume. Nothing was done, client ports stay closed."
+    )
+    if not any(a.mutual for a in e.others(o).values()):
+        return holding(what, "mount the right volume, or start the members that have theirs; none of them serves now")
     return holding(
-        f"BLANK DISK under a known name: {o.me} is listed by {', '.join(e.listed_by(o)) or 'nobody heard now'}, "
-        "its data is not on this volume. Nothing was done, client ports stay closed.",
-        "check that the right volume is mounted; if the disk is gone for good, forget "
-        f"{o.me} on a running member (rabbitmqctl forget_cluster_node {o.me}) and empty this volume",
+        what,
+        "check that the right volume is mounted. Only if its disk is gone for good: "
+        f"`rabbitmqctl forget_cluster_node {o.me}` on a running member (this deletes the classic queues that lived on "
+        f"{o.me}; first see that no quorum queue needs it), then empty this volume and start again",
     )
 
 
@@ -74,6 +87,16 @@ def hold_foreign(o: Observation) -> Outcome:
         f"the members here are cluster {cluster_name(e.majority_cluster_id(o))}. Nothing was done.",
         f"mount the volume of {o.me} that belongs to this cluster, or give this one to the stack it came from",
     )
+
+
+def stop_foreign(o: Observation) -> Outcome:
+    held = hold_foreign(o)
+    return Outcome((StopBroker(held.text),), held.text, held.state, held.held)
+
+
+def stop_forgotten(o: Observation) -> Outcome:
+    held = hold_forgotten(o)
+    return Outcome((StopBroker(held.text),), held.text, held.state, held.held)
 
 
 def hold_forgotten(o: Observation) -> Outcome:
@@ -92,11 +115,11 @@ def exit_configuration(o: Observation) -> Outcome:
 def wait_backoff(o: Observation) -> Outcome:
     last = o.broker.exits[-1]
     left = e.restart_delay_seconds(o) - (o.now - last.at)
-    return Outcome(text=f"broker ended: {last.reason}; boots again in {left:.0f} s", state="crashed")
+    return Outcome(farewell(o), f"broker ended: {last.reason}; boots again in {left:.0f} s", "crashed")
 
 
 def boot_with_data(o: Observation) -> Outcome:
-    return Outcome((StartBroker(Purpose.DATA, cluster_id=o.disk.cluster_id),), state="booting")
+    return Outcome((*farewell(o), StartBroker(Purpose.DATA, cluster_id=o.disk.cluster_id)), state="booting")
 
 
 def exit_refused(o: Observation) -> Outcome:
@@ -222,6 +245,18 @@ def kill_and_retarget(o: Observation) -> Outcome:
     return Outcome((KillBroker(text),), text, "joining")
 
 
+def exit_join_overdue(o: Observation) -> Outcome:
+    text = (
+        f"the broker did not join {o.broker.target} within {o.policy.master_wait_seconds:g} s"
+        f"{'; it says: ' + o.broker.waits_for if o.broker.waits_for else ''}; check names, network and cookie"
+    )
+    return Outcome((KillBroker(text), ExitProcess(ExitCode.UNREACHABLE, text)), text, "failed")
+
+
+def wait_after_failure(o: Observation) -> Outcome:
+    return Outcome(text="joining by rabbitmqctl failed; it is tried again after a heartbeat", state="joining")
+
+
 def join_by_command(o: Observation) -> Outcome:
     target = e.join_target(o)
     assert target is not None, "guarded by joins_by_command"
@@ -260,6 +295,15 @@ def adopt(o: Observation) -> Outcome:
     assert cluster_id is not None, "guarded by adoptable"
     text = f"data without our marker: adopted as cluster {cluster_name(cluster_id)}"
     return Outcome((WriteMarker(cluster_id, Stage.MEMBER, 0),), text, "member")
+
+
+def tell_unmarked(o: Observation) -> Outcome:
+    listed = ", ".join(sorted(o.view.members)) if o.view is not None else "unknown"
+    return Outcome(
+        text=f"data that rmqcluster did not make: its broker lists {listed}. It is adopted once a majority of "
+        f"{o.policy.size} list each other: start the other members, or set RMQCLUSTER_SIZE=1 for a single broker",
+        state="unproven",
+    )
 
 
 def ask_around(o: Observation) -> Outcome:

@@ -36,7 +36,12 @@ MEMBER_RULES: tuple[Rule, ...] = (
     ),
     Rule(260, (c.broker_down, c.has_member_data, c.foreign), then.hold_foreign, "two clusters must never meet"),
     Rule(270, (c.broker_down, c.has_member_data, c.forgotten), then.hold_forgotten, "a reset needs a person"),
-    Rule(310, (c.broker_down, c.still_labelled, c.was_a_member), then.give_up_labels, "a dead broker keeps no label"),
+    Rule(
+        310,
+        (c.broker_down, c.was_a_member, c.first_word_due),
+        then.wait_for_first_word,
+        "who could object to this disk is asked first; Redis need not answer",
+    ),
     Rule(
         320,
         (c.broker_down, c.broken_configuration),
@@ -148,7 +153,14 @@ MEMBER_RULES: tuple[Rule, ...] = (
         then.kill_and_retarget,
         "a dead target is never waited for",
     ),
+    Rule(
+        583,
+        (c.joining_boot, c.broker_starting, c.join_overdue),
+        then.exit_join_overdue,
+        "every wait has an end",
+    ),
     Rule(585, (c.joining_boot, c.stands_alone, c.busy), then.wait_for_proof, "one long act at a time"),
+    Rule(586, (c.joining_boot, c.stands_alone, c.join_failed_lately), then.wait_after_failure, "no tight loop"),
     Rule(
         587, (c.joining_boot, c.stands_alone, c.joins_by_command), then.join_by_command, "RMQCLUSTER_JOIN asks for it"
     ),
@@ -161,6 +173,18 @@ MEMBER_RULES: tuple[Rule, ...] = (
     Rule(595, (c.joining_boot, c.broker_ready), then.wait_for_proof, "membership is proven by both sides"),
     Rule(602, (c.name_taken, c.owner_proven_dead), then.take_name, "the last owner of this name is dead"),
     Rule(604, (c.broker_ready, c.name_taken), then.tell_twin, "one name, one live instance"),
+    Rule(
+        606,
+        (c.broker_starting, c.has_member_data, c.foreign),
+        then.stop_foreign,
+        "the members' brokers say that this disk belongs elsewhere",
+    ),
+    Rule(
+        608,
+        (c.broker_starting, c.has_member_data, c.forgotten),
+        then.stop_forgotten,
+        "a forgotten disk would wait for members that do not wait for it",
+    ),
     Rule(610, (c.broker_starting,), then.wait_for_boot, "the broker says when it is ready"),
     Rule(
         620,
@@ -169,6 +193,9 @@ MEMBER_RULES: tuple[Rule, ...] = (
         "a cluster made by hand is taken over as it is",
     ),
     Rule(640, (c.broker_ready, c.mutual), then.steady, "mutual member"),
+    Rule(642, (c.broker_ready, c.has_member_data, c.foreign), then.hold_foreign, "two clusters must never meet"),
+    Rule(644, (c.broker_ready, c.has_member_data, c.forgotten), then.hold_forgotten, "a reset needs a person"),
+    Rule(646, (c.broker_ready, c.unmarked), then.tell_unmarked, "data that rmqcluster did not make has to be proven"),
     Rule(650, (c.broker_ready, c.unheard), then.ask_around, "unknown is not false"),
     Rule(690, (), then.unproven, "local health proves nothing"),
 )

@@ -256,7 +256,8 @@ class Observation:
     stop_signalled: bool = False
     busy: str | None = None  # the long act under way, if any
     wanted_stamp: str | None = None  # hash of what should be provisioned; None when nothing is configured
-    provision_failed_at: float | None = None
+    act_failed_at: float | None = None  # when the last long act failed; None after one that did not
+    hopeless_since: float = 0.0  # since when nobody founds, nobody can be joined, and my broker is down
     predecessor: str | None = None  # the instance that held the data directory's lock before; proven dead
     was_registered: bool = False  # my last beat carried a heartbeat
     stood_alone: bool = False  # this disk's broker was seen up, listing nobody but itself, before it was a member

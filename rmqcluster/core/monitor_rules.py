@@ -100,14 +100,23 @@ def master_vacant(o: Observation) -> bool:
 
 
 def must_provision(o: Observation) -> bool:
-    """The broker carries another stamp than configured, and every live member is configured alike."""
+    """The broker carries another stamp than configured, or a member came that may need replicas."""
     if o.busy is not None or o.wanted_stamp is None or o.broker.stamp is None:
         return False
-    if o.provision_failed_at is not None and not e.waited(o, o.provision_failed_at, 2 * o.policy.heartbeat_seconds):
+    if o.act_failed_at is not None and not e.waited(o, o.act_failed_at, 2 * o.policy.heartbeat_seconds):
         return False
-    alike = all(a.wanted == o.wanted_stamp for a in e.others(o).values() if a.disk is DiskKind.DATA)
     new_members = bool((_store(o).members & _store(o).heartbeats.keys()) - o.provisioned_for)
-    return alike and (o.broker.stamp != o.wanted_stamp or new_members)
+    return o.broker.stamp != o.wanted_stamp or new_members
+
+
+def configured_unlike(o: Observation) -> list[str]:
+    """Live members with other accounts, passwords or definitions than mine."""
+    live = {n: a for n, a in e.others(o).items() if a.disk is DiskKind.DATA}
+    return sorted(n for n, a in live.items() if a.wanted != o.wanted_stamp)
+
+
+def somebody_unlike(o: Observation) -> bool:
+    return bool(configured_unlike(o))
 
 
 def all_are_here(o: Observation) -> bool:
@@ -130,7 +139,7 @@ def idle(o: Observation) -> Outcome:
 
 
 def wait_while_paused(o: Observation) -> Outcome:
-    return Outcome(text=f"paused: {_store(o).paused}")
+    return Outcome(text=f"paused: {_store(o).paused}", state="paused")
 
 
 def take_lease(o: Observation) -> Outcome:
@@ -156,7 +165,7 @@ def restore_record(o: Observation) -> Outcome:
 
 
 def suspect_store(o: Observation) -> Outcome:
-    return Outcome(text="all heartbeats are gone at once: Redis is suspect, nobody is judged")
+    return Outcome(text="all heartbeats are gone at once: Redis is suspect, nobody is judged", state="suspect")
 
 
 def remove_gone(o: Observation) -> Outcome:
@@ -182,8 +191,17 @@ def provision(o: Observation) -> Outcome:
     return Outcome((Provision(_epoch(o), o.disk.marker.cluster_id),), "bringing accounts and topology up to date")
 
 
+def tell_unlike(o: Observation) -> Outcome:
+    return Outcome(
+        text=f"provisioning waits: {', '.join(configured_unlike(o))} and I are configured with different accounts, "
+        "passwords or definitions; give all members the same and restart them",
+        state="waiting",
+    )
+
+
 def wait_for_joiners(o: Observation) -> Outcome:
-    return Outcome(text="provisioning waits for the members on their way, so that queues get all their replicas")
+    text = "provisioning waits for the members on their way, so that queues get all their replicas"
+    return Outcome(text=text, state="waiting")
 
 
 MONITOR_RULES: tuple[Rule, ...] = (
@@ -198,6 +216,7 @@ MONITOR_RULES: tuple[Rule, ...] = (
     Rule(830, (somebody_gone,), remove_gone, "no heartbeat, and the brokers miss it too"),
     Rule(840, (somebody_to_mark,), mark, "a member whose broker runs is only marked"),
     Rule(850, (master_vacant,), elect, "joiners need a live, proven member"),
+    Rule(855, (must_provision, somebody_unlike), tell_unlike, "members would undo each other's provisioning"),
     Rule(860, (must_provision, all_are_here), provision, "accounts exist only in the committed cluster"),
     Rule(870, (must_provision,), wait_for_joiners, "queues are declared with their replicas"),
     Rule(990, (), idle, "nothing to do"),
