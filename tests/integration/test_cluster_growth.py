@@ -11,15 +11,21 @@ from support import wait_until
 def growing() -> Iterator[Cluster]:
     made = Cluster()
     try:
-        made.redis_start()
         yield made
     finally:
         made.close()
 
 
+def test_without_redis_a_blank_node_waits_and_says_so(growing: Cluster) -> None:
+    """Redis is late: a blank node boots nothing and says what it waits for."""
+    growing.start(1)
+    wait_until(lambda: growing.logged(1, "blank disk: waiting for Redis"), 10, "it says so")
+    never(lambda: growing.has_broker(1), 2, "it booted without Redis")
+
+
 def test_a_lone_blank_node_waits_and_says_for_whom(growing: Cluster) -> None:
     """One of three is no majority: it boots nothing and says how many it misses."""
-    growing.start(1)
+    growing.redis_start()
     wait_until(lambda: growing.logged(1, "a founding needs 1 more"), 10, "it says what it waits for")
     never(lambda: growing.has_broker(1), 2, "it booted alone")
 

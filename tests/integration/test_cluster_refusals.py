@@ -4,8 +4,9 @@ import re
 import shutil
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import pytest
 from cluster import Cluster
 from support import wait_until
 
@@ -41,32 +42,47 @@ def test_a_taken_port_is_told_and_tried_again(make_cluster: Callable[..., Cluste
     cluster.await_members(1)
 
 
-def test_the_same_volume_twice_is_refused(make_cluster: Callable[..., Cluster]) -> None:
+@pytest.fixture(scope="module")
+def lone_member() -> Iterator[Cluster]:
+    made = Cluster(1)
+    try:
+        made.form()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def lone(lone_member: Cluster) -> Iterator[Cluster]:
+    """A cluster of one, shared: whatever a test started beside it, the first instance is what stays."""
+    first = lone_member.demo
+    yield lone_member
+    if first.node(1).is_up:
+        lone_member.demo = first
+
+
+def test_the_same_volume_twice_is_refused(lone: Cluster) -> None:
     """A second supervisor on a locked data directory waits, then exits 76 naming the holder; the first is unharmed."""
-    cluster = make_cluster(1)
-    cluster.form()
-    first, broker = cluster.supervisor_pid(1), cluster.broker_pid(1)
-    cluster.start(1, extra=_other_ports(cluster))
-    assert cluster.supervisor_pid(1) != first
-    assert cluster.exit_code(1, seconds=30) == 76
-    assert cluster.logged(1, f"supervisor pid {first}")
-    assert cluster.broker_pid(1) == broker
+    first, broker = lone.supervisor_pid(1), lone.broker_pid(1)
+    lone.start(1, extra=_other_ports(lone))
+    assert lone.supervisor_pid(1) != first
+    assert lone.exit_code(1, seconds=30) == 76
+    assert lone.logged(1, f"supervisor pid {first}")
+    assert lone.broker_pid(1) == broker
 
 
-def test_the_same_name_on_another_volume_is_refused(make_cluster: Callable[..., Cluster]) -> None:
+def test_the_same_name_on_another_volume_is_refused(lone: Cluster) -> None:
     """A second supervisor of a living name on another volume exits 76 before it boots anything."""
-    cluster = make_cluster(1)
-    cluster.form()
-    broker = cluster.broker_pid(1)
-    elsewhere = cluster.demo.node_directory(1) / "elsewhere" / "mnesia"
+    broker = lone.broker_pid(1)
+    elsewhere = lone.demo.node_directory(1) / "elsewhere" / "mnesia"
     elsewhere.mkdir(parents=True)
     for path in (elsewhere.parent, elsewhere):
-        shutil.chown(path, cluster.owner.uid, cluster.owner.gid)
-    cluster.start(1, extra=_other_ports(cluster) | {"RABBITMQ_MNESIA_BASE": str(elsewhere)})
-    assert cluster.exit_code(1, seconds=30) == 76
-    assert cluster.logged(1, "another live instance uses the name")
-    assert cluster.broker_pid(1) == broker
-    assert not (elsewhere / cluster.name(1)).exists()
+        shutil.chown(path, lone.owner.uid, lone.owner.gid)
+    lone.start(1, extra=_other_ports(lone) | {"RABBITMQ_MNESIA_BASE": str(elsewhere)})
+    assert lone.exit_code(1, seconds=30) == 76
+    assert lone.logged(1, "another live instance uses the name")
+    assert lone.broker_pid(1) == broker
+    assert not (elsewhere / lone.name(1)).exists()
 
 
 def test_bad_settings_are_all_told_before_anything_starts(make_cluster: Callable[..., Cluster]) -> None:
@@ -92,15 +108,13 @@ def test_a_wrong_redis_password_is_told(make_cluster: Callable[..., Cluster]) ->
     assert "WRONGPASSWORDVALUE" not in text
 
 
-def test_a_supervisor_killed_alone_leaves_no_twin(make_cluster: Callable[..., Cluster]) -> None:
+def test_a_supervisor_killed_alone_leaves_no_twin(lone: Cluster) -> None:
     """kill -9 of the supervisor alone: its broker ends with it or is stopped by the next one; never two brokers."""
-    cluster = make_cluster(1)
-    cluster.form()
-    old = cluster.broker_pid(1)
-    proc.send([process for process in [cluster.demo.node(1).supervisor] if process], signal.SIGKILL)
-    cluster.start(1)
-    cluster.await_members(1)
-    assert cluster.broker_pid(1) != old
+    old = lone.broker_pid(1)
+    proc.send([process for process in [lone.demo.node(1).supervisor] if process], signal.SIGKILL)
+    lone.start(1)
+    lone.await_members(1)
+    assert lone.broker_pid(1) != old
 
 
 def _other_ports(cluster: Cluster) -> dict[str, str]:
