@@ -103,7 +103,7 @@ def observe(
         store_trouble=reading.trouble,
         store_refused=reading.refused,
         view=facts.view if facts else None,
-        peer_views=answers.peers,
+        peer_views=answers.peer_views(),
         host=identity.host,
         cookie=identity.cookie,
         seen_cluster_id=memory.seen_cluster_id,

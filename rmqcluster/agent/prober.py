@@ -13,6 +13,7 @@ from rmqcluster.core.model import Policy, View
 from rmqcluster.errors import BrokerUnavailable
 
 UNSETTLED_SECONDS = 0.3
+PEERS_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,10 @@ class Answers:
     facts: BrokerFacts | None = None
     at: float = 0.0
     trouble: str = ""
-    peers: Mapping[str, View] = field(default_factory=dict)
-    peers_at: float = 0.0
+    peers: Mapping[str, tuple[View, float]] = field(default_factory=dict)  # with the time of the question
+
+    def peer_views(self) -> dict[str, View]:
+        return {node: view for node, (view, _) in self.peers.items()}
 
 
 class Prober:
@@ -32,6 +35,7 @@ class Prober:
         self._lock = threading.Lock()
         self._answers = Answers()
         self._wanted: Mapping[str, str] = {}
+        self._asked: dict[str, float] = {}
         self.active = False  # the broker is up: there is something to ask
         self.settled = False
         self.on_answer: Callable[[], None] = lambda: None
@@ -48,7 +52,8 @@ class Prober:
         limit = self._clock.monotonic() - 2 * self._policy.heartbeat_seconds
         if answers.at < max(not_before, limit):
             answers = replace(answers, facts=None)
-        return replace(answers, peers={}) if answers.peers_at < limit else answers
+        heard = {node: (view, at) for node, (view, at) in answers.peers.items() if at >= limit}
+        return replace(answers, peers=heard)
 
     def step(self) -> float:
         """One round of questions. Returns the seconds until the next one is due."""
@@ -59,24 +64,29 @@ class Prober:
             facts, trouble = self._api.facts(), ""
         except BrokerUnavailable as error:
             facts, trouble = None, str(error)
-        peers = self._ask_peers()
         with self._lock:
+            fresh = facts is not None
             old = self._answers
-            self._answers = Answers(
-                facts if facts is not None else old.facts,
-                asked_at if facts is not None else old.at,
-                trouble,
-                peers,
-                asked_at,
-            )
+            self._answers = replace(old, facts=facts or old.facts, at=asked_at if fresh else old.at, trouble=trouble)
         self.on_answer()
+        if self._wanted:
+            self._ask_peers()
+            self.on_answer()
         return self._policy.heartbeat_seconds if self.settled and not trouble else UNSETTLED_SECONDS
 
-    def _ask_peers(self) -> dict[str, View]:
-        found = {}
-        for node, address in self._wanted.items():
+    def _ask_peers(self) -> None:
+        """Ask those whose turn it is, for at most two seconds or one question: a silent peer delays only itself."""
+        began, wanted = self._clock.monotonic(), dict(self._wanted)
+        turn = sorted(wanted, key=lambda node: (self._asked.get(node, float("-inf")), node))
+        for node in turn:
+            asked_at = self._clock.monotonic()
+            if asked_at - began > PEERS_SECONDS:
+                return
+            self._asked[node] = asked_at
             try:
-                found[node] = self._api.peer_view(address)
+                view = self._api.peer_view(wanted[node])
             except BrokerUnavailable:
                 continue  # unheard is unknown; who is missing shows in the sentence of the rule that waits
-        return found
+            with self._lock:
+                heard = {**self._answers.peers, node: (view, asked_at)}
+                self._answers = replace(self._answers, peers=heard)

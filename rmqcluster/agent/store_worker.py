@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rmqcluster.agent.ports import Beat, Clock, Event, Store
-from rmqcluster.core.actions import StoreAction
+from rmqcluster.core.actions import Leave, StoreAction
 from rmqcluster.core.model import Policy, StoreView
 from rmqcluster.errors import StoreRefused, StoreUnavailable
 
@@ -18,6 +18,8 @@ UNSETTLED_SECONDS = 0.25  # how often Redis is read while something is on its wa
 REFUSED_SECONDS = 5.0  # how long to wait before asking a Redis again that refused us
 EXPIRY_MARGIN_SECONDS = 0.05
 QUEUE_LIMIT = 100
+EVENTS_PER_ROUND = 5
+LOOP_DEAD_SECONDS = 10.0  # a loop that says nothing for so long does not speak for its broker any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,9 @@ class StoreWorker:
         self._store, self._policy, self._clock, self._instance = store, policy, clock, instance
         self._lock = threading.Lock()
         self._idle = threading.Event()
-        self._acts: deque[StoreAction | Event] = deque(maxlen=QUEUE_LIMIT)
+        self._acts: deque[StoreAction] = deque(maxlen=QUEUE_LIMIT)
+        self._events: deque[Event] = deque(maxlen=QUEUE_LIMIT)
+        self._announced_at = clock.monotonic()
         self._beat: Beat | None = None
         self._written: Beat | None = None
         self._refused: tuple[StoreAction, float] | None = None
@@ -59,19 +63,26 @@ class StoreWorker:
         loop and this worker wake each other without pause until its time has come.
         """
         with self._lock:
-            if act in self._acts or (self._refused is not None and self._is_refused(act, *self._refused)):
+            if isinstance(act, Event):
+                self._events.append(act)
+            elif act in self._acts or (self._refused is not None and self._is_refused(act, *self._refused)):
                 return
-            self._acts.append(act)
+            else:
+                self._acts.append(act)
+            if isinstance(act, Leave) and self._beat is not None:
+                # No beat that was put together before may register again who is leaving.
+                gone = replace(self._beat, registered=False, keep_lease=False, keep_claim=False)
+                self._beat = None if act.final else gone
             self._idle.clear()
         self.wake()
 
-    def _is_refused(self, act: StoreAction | Event, refused: StoreAction, at: float) -> bool:
+    def _is_refused(self, act: StoreAction, refused: StoreAction, at: float) -> bool:
         return act == refused and self._clock.monotonic() - at < UNSETTLED_SECONDS
 
     def drain(self, seconds: float) -> bool:
-        """Wait until every queued act was tried, at most so long."""
+        """Wait until every queued act was tried and every event told, at most so long."""
         with self._lock:
-            if not self._acts:
+            if not self._acts and not self._events:
                 return True
         return self._idle.wait(seconds)
 
@@ -79,7 +90,7 @@ class StoreWorker:
         """What to say from now on; a change is written at once, otherwise with the next heartbeat."""
         with self._lock:
             changed = beat != self._beat
-            self._beat = beat
+            self._beat, self._announced_at = beat, self._clock.monotonic()
         if changed:
             self.wake()
 
@@ -103,25 +114,40 @@ class StoreWorker:
             self._failed(asked_at, error)
             return REFUSED_SECONDS if isinstance(error, StoreRefused) else 1.0
         self._succeeded(asked_at, view)
-        return self._pause_seconds(view)
+        return 0.0 if self._tell_events() else self._pause_seconds(view)
 
     def _carry_out(self) -> None:
         while True:
             with self._lock:
                 act = self._acts[0] if self._acts else None
-                if act is None:
-                    self._idle.set()
             if act is None:
                 return
-            if isinstance(act, Event):
-                self._store.record_event(act)
-            else:
-                done = self._store.apply(act)
-                self._refused = None if done else (act, self._clock.monotonic())
-                self.on_act(act, done)
+            done = self._store.apply(act)
+            self._refused = None if done else (act, self._clock.monotonic())
+            self.on_act(act, done)
             with self._lock:
                 if self._acts and self._acts[0] is act:
                     self._acts.popleft()
+
+    def _tell_events(self) -> bool:
+        """Write a few events; the history never holds up a beat. Returns whether more wait.
+
+        One that the store does not take is dropped: the log has it, and the reading just now proved that the
+        store works.
+        """
+        for _ in range(EVENTS_PER_ROUND):
+            with self._lock:
+                event = self._events.popleft() if self._events else None
+                if event is None and not self._acts:
+                    self._idle.set()
+            if event is None:
+                return False
+            try:
+                self._store.record_event(event)
+            except StoreUnavailable as error:
+                self._failed(self._clock.monotonic(), error)
+                return False
+        return True
 
     def _write_beat(self) -> None:
         with self._lock:
@@ -130,6 +156,8 @@ class StoreWorker:
             return
         self._sequence += 1
         started_at = self._clock.monotonic()
+        if started_at - self._announced_at > max(LOOP_DEAD_SECONDS, 2 * self._policy.heartbeat_seconds):
+            beat = replace(beat, registered=False, keep_lease=False, keep_claim=False)  # nobody stands behind it
         self._store.beat(replace(beat, announcement=replace(beat.announcement, beat_sequence=self._sequence)))
         self._written = beat
         self._next_beat_at = started_at + self._policy.heartbeat_seconds
@@ -150,8 +178,8 @@ class StoreWorker:
                 trouble=str(error),
                 refused=isinstance(error, StoreRefused),
             )
-            # A refused act is decided again on the next reading; it must not wait here and come out of time.
-            self._acts = deque((a for a in self._acts if isinstance(a, Event)), maxlen=QUEUE_LIMIT)
+            # An act is decided again on the next reading; it must not wait here and come out of time.
+            self._acts.clear()
         self._written = None
         self.on_reading()
 

@@ -180,7 +180,9 @@ def not_committed(o: Observation) -> bool:
 
 
 def claim_lost(o: Observation) -> bool:
-    return not e.claim_is_mine(o)
+    """My claim is gone, or is another than the one that this broker was booted for."""
+    claim = o.store.claim if o.store else None
+    return not e.claim_is_mine(o) or (claim is not None and claim.cluster_id != o.disk.cluster_id)
 
 
 def others_have_identity(o: Observation) -> bool:

@@ -6,6 +6,7 @@ nothing, repeats nothing, and believes nothing that it reads unchecked.
 """
 
 import random
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ Connect = Callable[[Settings, str, float], Any]
 class RedisStore:
     """Port `Store`, bound to one node name and one instance of its supervisor; and the operator's few acts.
 
-    `wait_for_event` has a connection of its own and may run beside the other calls; those are for one thread.
+    `wait_for_event` has a connection of its own and runs beside the other calls; those take turns, from any thread.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class RedisStore:
         seconds = client.reply_seconds(settings)
         self._redis: Any = connect(settings, f"rmqcluster-{node}", seconds)
         self._follower: Any = connect(settings, f"rmqcluster-follow-{node}", self._policy.heartbeat_seconds + seconds)
+        self._turns = {id(self._redis): threading.Lock(), id(self._follower): threading.Lock()}
         self._server_warnings: tuple[str, ...] = ()
         self._server_checked_at: float | None = None
 
@@ -136,12 +138,13 @@ class RedisStore:
     @contextmanager
     def _calling(self, used: Any) -> Iterator[None]:
         """Errors as ours; after one, no connection is used again: behind the name may be another server now."""
-        try:
-            with translated(self._address):
-                yield
-        except StoreUnavailable:
-            used.connection_pool.disconnect()
-            raise
+        with self._turns[id(used)]:
+            try:
+                with translated(self._address):
+                    yield
+            except StoreUnavailable:
+                used.connection_pool.disconnect()
+                raise
 
     def _script_for(self, action: a.StoreAction) -> tuple[Any, ...]:
         match action:
