@@ -166,6 +166,10 @@ class World:
     def wipe(self, node: str, broker_only: bool) -> None:
         """The environment loses data; the process must not run."""
         disk = self.disks[node]
+        if disk.db is not None and disk.db.holds and disk.marker is not None:
+            broker_only = (
+                broker_only and disk.marker.stage is Stage.MEMBER
+            )  # a joiner's marker cannot witness this loss
         disk.wiped = disk.wiped or disk.db is not None or disk.marker is not None
         disk.db = None
         if not broker_only:
