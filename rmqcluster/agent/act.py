@@ -98,7 +98,7 @@ class Hands:
     def _start(self, act: a.StartBroker, o: Observation, d: Decision) -> None:
         if act.fresh:
             self._volume.empty()
-            self._memory.stood_alone = False
+            self._memory.strayed = False
         if act.purpose is not Purpose.DATA:
             assert act.cluster_id is not None, "a founding or a join always has an id"
             stage = Stage.FOUNDING if act.purpose is Purpose.FOUND else Stage.JOINING

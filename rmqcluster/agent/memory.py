@@ -37,7 +37,7 @@ class Memory:
     owner_moved_at: float = 0.0
     owner_moves: int = 0
     was_registered: bool = False
-    stood_alone: bool = False
+    strayed: bool = False
     lease_since: float | None = None
     marked: frozenset[str] = frozenset()
     provisioned_for: frozenset[str] = frozenset()
@@ -118,15 +118,15 @@ def observe(
         hopeless_since=max(memory.started_at, memory.hopeless_since),
         predecessor=identity.predecessor,
         was_registered=memory.was_registered,
-        stood_alone=memory.stood_alone,
+        strayed=memory.strayed,
         lease_since=memory.lease_since,
         provisioned_for=memory.provisioned_for,
         marked=memory.marked,
     )
     if o.broker.phase is not BrokerPhase.DOWN or e.join_target(o) is not None or (o.store and o.store.claim):
         memory.hopeless_since = now
-    if e.stage(o) is Stage.JOINING and e.stands_alone(o):
-        memory.stood_alone = True
+    if e.strayed(o):
+        memory.strayed = True
     elif e.stage(o) is Stage.MEMBER:
-        memory.stood_alone = False
+        memory.strayed = False
     return o

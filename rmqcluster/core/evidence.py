@@ -222,6 +222,21 @@ def stands_alone(o: Observation) -> bool:
     return o.broker.phase is BrokerPhase.READY and o.view is not None and o.view.members == {o.me}
 
 
+def strayed(o: Observation) -> bool:
+    """My broker is up, but not where it was to join: it stands alone, or its target does not list it.
+
+    The target's word counts when it must be younger than my boot: an announcement is never older than a TTL.
+    """
+    if stage(o) is not Stage.JOINING or o.broker.phase is not BrokerPhase.READY:
+        return False
+    target = join_target(o)
+    heard = target is not None and target.view is not None and target.node != o.me
+    unlisted = heard and target is not None and target.view is not None and o.me not in target.view.members
+    return stands_alone(o) or (
+        unlisted and waited(o, o.broker.since, o.policy.ttl_seconds + o.policy.heartbeat_seconds)
+    )
+
+
 def waited(o: Observation, since: float, seconds: float) -> bool:
     return o.now - since >= seconds
 

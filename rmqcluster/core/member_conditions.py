@@ -107,7 +107,7 @@ def join_may_have_succeeded(o: Observation) -> bool:
 
     The founder may have counted on this disk already: its majority must not be emptied again.
     """
-    uncommitted = o.disk.kind is DiskKind.UNCOMMITTED and e.stage(o) is Stage.JOINING and not o.stood_alone
+    uncommitted = o.disk.kind is DiskKind.UNCOMMITTED and e.stage(o) is Stage.JOINING and not o.strayed
     current = e.is_committed(o) or (o.store is not None and e.target_cluster_id(o) == o.disk.cluster_id)
     return uncommitted and (bool(e.listed_by(o)) or (current and e.was_in_company(o)))
 
@@ -222,6 +222,10 @@ def target_moved(o: Observation) -> bool:
 
 def stands_alone(o: Observation) -> bool:
     return e.stands_alone(o)
+
+
+def strayed(o: Observation) -> bool:
+    return e.strayed(o)
 
 
 def join_overdue(o: Observation) -> bool:

@@ -264,7 +264,7 @@ def join_by_command(o: Observation) -> Outcome:
 
 
 def kill_lonely(o: Observation) -> Outcome:
-    text = "the broker booted alone instead of joining; its disk holds nothing and is made anew"
+    text = "the broker booted apart from the cluster that it was to join; its disk holds nothing and is made anew"
     return Outcome((KillBroker(text),), text, "joining")
 
 

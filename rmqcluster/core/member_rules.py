@@ -166,7 +166,7 @@ MEMBER_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         590,
-        (c.joining_boot, c.stands_alone),
+        (c.joining_boot, c.strayed),
         then.kill_lonely,
         "a node that strayed alone confirmed nothing to anybody",
     ),

@@ -260,7 +260,7 @@ class Observation:
     hopeless_since: float = 0.0  # since when nobody founds, nobody can be joined, and my broker is down
     predecessor: str | None = None  # the instance that held the data directory's lock before; proven dead
     was_registered: bool = False  # my last beat carried a heartbeat
-    stood_alone: bool = False  # this disk's broker was seen up, listing nobody but itself, before it was a member
+    strayed: bool = False  # this disk's broker was seen up where it was not to join (evidence.strayed)
     lease_since: float | None = None  # since when my lease has been mine
     provisioned_for: frozenset[str] = frozenset()  # registered members at the last completed provisioning
     marked: frozenset[str] = frozenset()  # members already reported as running without a heartbeat
