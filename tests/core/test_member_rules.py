@@ -189,9 +189,13 @@ def test_270_holds_who_was_forgotten() -> None:
 # ---- 3xx booting with data ----
 
 
-def test_310_a_dead_broker_keeps_no_label() -> None:
-    """310: the labels go at once when the supervisor sees its broker die."""
-    fires(310, observe(DATA, store=committed()), act.Leave)
+def test_310_asks_redis_for_objections_first() -> None:
+    """310: for the time of one reply a node with data waits for who could object; an error, or no reply, is enough."""
+    o = observe(DATA, store=None, started_at=NOW - 1.0)
+
+    fires(310, o)
+    fires(340, replace(o, store_trouble="connection refused"), act.StartBroker)
+    fires(340, replace(o, started_at=NOW - 3.0), act.StartBroker)
 
 
 def test_320_ends_for_a_broken_configuration() -> None:
@@ -215,6 +219,11 @@ def test_340_boots_with_data(store: Any) -> None:
     decision = fires(340, observe(DATA, store=store), act.StartBroker)
 
     assert decision.actions == (act.StartBroker(Purpose.DATA, ID),)
+
+
+def test_340_a_dead_broker_keeps_no_label() -> None:
+    """340: the labels go at once when the supervisor sees its broker die (L3)."""
+    fires(340, observe(DATA, store=committed()), act.Leave, act.StartBroker)
 
 
 def test_350_boots_unmarked_data() -> None:
@@ -248,9 +257,9 @@ def test_370_boots_a_join_that_may_have_succeeded(store: Any) -> None:
     assert decision.actions == (act.StartBroker(Purpose.DATA, ID),)
 
 
-def test_370_not_for_one_that_stood_alone() -> None:
+def test_370_not_for_one_that_strayed() -> None:
     """370: who was seen standing alone joins anew."""
-    fires(450, observe(JOINING, store=committed(), stood_alone=True), act.StartBroker)
+    fires(450, observe(JOINING, store=committed(), strayed=True), act.StartBroker)
 
 
 # ---- 4xx blank disks ----
@@ -445,9 +454,24 @@ def test_580_turns_to_the_new_target() -> None:
     fires(580, joiner(STARTING, store=committed(master=C)), act.KillBroker)
 
 
+def test_583_ends_a_join_that_takes_too_long() -> None:
+    """583: a joiner whose broker never gets in ends with its broker's words."""
+    state = broker(STARTING, Purpose.JOIN, target=B, cluster_id=ID, since=NOW - 181.0, waits_for="discovery")
+
+    assert "discovery" in fires(583, joiner(STARTING, broker=state), act.KillBroker, act.ExitProcess).reason
+
+
 def test_585_one_long_act_at_a_time() -> None:
     """585: while the join command runs nothing is judged."""
     fires(585, joiner(READY, view=ALONE, busy="join"))
+
+
+def test_586_waits_after_a_failed_command() -> None:
+    """586: a join by command that failed is tried again after a heartbeat, not at once."""
+    mode = Policy(join=JoinMode.RABBITMQCTL)
+
+    fires(586, joiner(READY, view=ALONE, policy=mode, act_failed_at=NOW - 4.0))
+    fires(587, joiner(READY, view=ALONE, policy=mode, act_failed_at=NOW - 5.0), act.JoinByCommand)
 
 
 def test_587_joins_by_command() -> None:
@@ -460,11 +484,19 @@ def test_590_kills_who_strayed() -> None:
     fires(590, joiner(READY, view=ALONE), act.KillBroker)
 
 
-def test_595_waits_for_both_sides() -> None:
-    """595: listing the others is not enough."""
+def test_590_kills_whom_its_target_never_listed() -> None:
+    """590: the target's word is younger than the boot and does not name this joiner: it is made anew."""
     unaware = committed(member(B, {B, C}), member(C, {B, C}))
 
-    fires(595, joiner(READY, view=TOGETHER, store=unaware))
+    fires(590, joiner(READY, view=TOGETHER, store=unaware), act.KillBroker)
+
+
+def test_595_waits_for_both_sides() -> None:
+    """595: listing the others is not enough, and what they said before the boot says nothing yet."""
+    unaware = committed(member(B, {B, C}), member(C, {B, C}))
+    fresh = broker(READY, Purpose.JOIN, target=B, cluster_id=ID, since=NOW - 5.0)
+
+    fires(595, joiner(READY, broker=fresh, view=TOGETHER, store=unaware))
 
 
 # ---- 6xx members ----
@@ -480,6 +512,26 @@ def test_602_takes_the_name_while_running() -> None:
 def test_604_tells_of_a_twin() -> None:
     """604: a live instance beats under this name elsewhere: said, and the broker stays."""
     fires(604, serving(store=committed(owner=Owner("another", 5)), owner_moved_at=NOW))
+
+
+def strange(**changes: Any) -> Observation:
+    """Data of another cluster than the one whose members are here."""
+    return observe(replace(DATA, marker=Marker(OTHER_ID, Stage.MEMBER, 1)), store=committed(), **changes)
+
+
+def unlisted(**changes: Any) -> Observation:
+    """Data of this cluster, whose members no longer list this node."""
+    return observe(DATA, store=committed(member(B, {B, C}), member(C, {B, C})), **changes)
+
+
+def test_606_stops_a_stranger_that_boots() -> None:
+    """606: the members' brokers say that the disk belongs elsewhere: the boot ends, the disk stays."""
+    assert fires(606, strange(broker=broker(STARTING, Purpose.DATA)), act.StopBroker).held
+
+
+def test_608_stops_a_forgotten_one_that_boots() -> None:
+    """608: a forgotten disk would wait for members that do not wait for it."""
+    assert fires(608, unlisted(broker=broker(STARTING, Purpose.DATA)), act.StopBroker).held
 
 
 def test_610_waits_for_the_boot() -> None:
@@ -501,6 +553,21 @@ def test_620_adopts_a_cluster_made_by_hand() -> None:
 def test_640_is_a_member() -> None:
     """640: mutual, nothing to do."""
     fires(640, serving())
+
+
+def test_642_tells_of_a_running_stranger() -> None:
+    """642: a broker of another cluster that runs is held with words and not touched."""
+    assert fires(642, strange(broker=broker(READY, Purpose.DATA), view=TOGETHER)).held
+
+
+def test_644_tells_of_a_running_forgotten_one() -> None:
+    """644: a running broker that the members no longer list is held with words and not touched."""
+    assert fires(644, unlisted(broker=broker(READY, Purpose.DATA), view=TOGETHER)).held
+
+
+def test_646_tells_what_unmarked_data_misses() -> None:
+    """646: data made by hand is adopted only when proven, and says what that takes."""
+    assert "RMQCLUSTER_SIZE" in fires(646, observe(UNMARKED, broker=broker(READY, Purpose.DATA), view=ALONE)).reason
 
 
 def test_650_unknown_is_not_false() -> None:
@@ -584,4 +651,7 @@ def test_exhaustive_small_space() -> None:
             assert all(s.purpose is Purpose.DATA for s in starts), o
             assert not kinds & {act.ClaimFounding, act.CommitFounding, act.WriteMarker, act.JoinByCommand}, o
         if o.disk.kind in sacred and o.stop_asked_at is None:
-            assert not kinds & {act.KillBroker, act.StopBroker}, o
+            assert act.KillBroker not in kinds, o
+            if act.StopBroker in kinds:
+                assert o.broker.phase is STARTING, o
+                assert e.majority_cluster_id(o) != o.disk.cluster_id or e.unlisted_by(o), o

@@ -157,7 +157,14 @@ def test_860_provisions_when_all_are_here() -> None:
     assert fires(860, unprovisioned(), act.Provision).actions == (act.Provision(1, ID),)
 
 
-@pytest.mark.parametrize("changes", [{"busy": "provision"}, {"provision_failed_at": NOW - 5.0}, {"wanted_stamp": None}])
+def test_855_tells_who_is_configured_unlike() -> None:
+    """855: members with other accounts would undo each other's provisioning: named, and nothing is written."""
+    store = committed(member(B, wanted="else"), member(C, wanted="as configured"), lease=MY_LEASE, master=A)
+
+    assert B in fires(855, unprovisioned(store=store)).reason
+
+
+@pytest.mark.parametrize("changes", [{"busy": "provision"}, {"act_failed_at": NOW - 5.0}, {"wanted_stamp": None}])
 def test_860_not_twice_at_once(changes: dict[str, Any]) -> None:
     """860: not while it runs, not right after a failure, not when nothing is configured."""
     fires(990, unprovisioned(**changes))

@@ -137,9 +137,15 @@ class Checker:
             raise Violation("S1", f"{process.instance} joins {boot.target}")
 
     def broker_ends(self, process: "SimProcess", how: str) -> None:
-        marker = process.disk.marker
+        """A broker with member data ends only when asked, or at its boot when the others' disks say otherwise."""
+        marker, db = process.disk.marker, process.disk.db
         asked = process.agent.memory.stop_asked_at is not None
-        if marker is not None and marker.stage is Stage.MEMBER and process.disk.db is not None and not asked:
+        if marker is None or marker.stage is not Stage.MEMBER or db is None or asked:
+            return
+        said = [d.marker for d in self.world.disks.values() if d.marker and d.marker.stage is Stage.MEMBER]
+        elsewhere = sum(1 for m in said if m.cluster_id != marker.cluster_id) >= self.world.policy.majority
+        booting = process.broker.phase is BrokerPhase.STARTING
+        if not (how == "stop" and booting and (elsewhere or not db.is_member)):
             raise Violation("S3", f"{how} of the broker of {process.instance}, a member with data")
 
     def joins(self, process: "SimProcess", cluster: Cluster) -> None:
