@@ -57,7 +57,7 @@ def _clear_identity(session: Session, view: StoreView, given: str | None, yes: b
             "Stop them, wait for the TTL, and try again; a node with data is given a new volume first"
         )
     _say(
-        f"This forgets cluster {shown(known)}: blank nodes that are started (or restarted) after it may found a new one in its place.",
+        f"This forgets cluster {shown(known)}: blank nodes that are started after it may found a new one in its place.",
         "Data disks of the old cluster that come back later will be held. The epoch stays.",
     )
     typed = given if yes else click.prompt("Type the cluster id to go on", err=True)

@@ -313,6 +313,12 @@ def _identity(picture: Picture) -> Iterator[Note]:
                 f"{shown(store.record.cluster_id, 60)}",
                 "a majority of the disks decides which id is right",
             )
+    if len({one.wanted for one in said if one.wanted and one.disk is DiskKind.DATA}) > 1:
+        yield Note(
+            "the members are configured with different accounts, passwords or definitions: nothing is provisioned",
+            "provisioning goes on when all live members are configured alike",
+            "give all members the same MQ_* settings and definitions file, and restart them one after another",
+        )
     if len({one.cookie for one in said if one.cookie}) > 1:
         prints = ", ".join(f"{shown(one.node, 120)} {shown(one.cookie or '', 8)}" for one in said if one.cookie)
         yield Note(

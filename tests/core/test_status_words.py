@@ -66,6 +66,13 @@ HELD = "rabbit@c is forgotten by the cluster DO: rmqcluster rejoin c"
 
 SITUATIONS: dict[str, tuple[Status, Verdict, str, str, str]] = {
     "all is well": (status(store()), Verdict.HEALTHY, "", "", ""),
+    "configured differently": (
+        status(store({A: said(A, wanted="x"), B: said(B, wanted="x"), C: said(C, wanted="y")})),
+        Verdict.DEGRADED,
+        "the members are configured with different accounts",
+        "provisioning goes on when all live members are configured alike",
+        "give all members the same MQ_* settings",
+    ),
     "host lost": (
         status(without_c(), lost_seconds={C: 161.0}),
         Verdict.DEGRADED,
