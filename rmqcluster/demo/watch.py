@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rmqcluster.broker.management import PARAMETER
 from rmqcluster.demo import layout
 from rmqcluster.demo.errors import DemoFailed
 from rmqcluster.demo.state import ADMIN_USER, HOST, DemoState, NodeState
@@ -60,10 +61,12 @@ def read_report(node: NodeState) -> Report | None:
 
 
 def lets_admin_in(state: DemoState, node: NodeState) -> bool:
+    """The administrator may log in and finds the provisioning stamp, which is written after everything else."""
     password = state.secret_file("admin").read_text().strip()
     token = base64.b64encode(f"{ADMIN_USER}:{password}".encode()).decode()
-    answer = _get(node.management_port, "/api/whoami", {"Authorization": f"Basic {token}"})
-    return answer is not None and answer[0] == 200
+    answer = _get(node.management_port, "/api/global-parameters", {"Authorization": f"Basic {token}"})
+    rows = answer[1] if answer is not None and answer[0] == 200 else []
+    return isinstance(rows, list) and any(isinstance(row, dict) and row.get("name") == PARAMETER for row in rows)
 
 
 def await_members(
