@@ -117,14 +117,27 @@ def undecided(o: Observation) -> dict[str, frozenset[str]]:
 
     A disk that saw a higher epoch than Redis knows tells that Redis was emptied since: its founding may have been
     committed, and one of those it lists may carry the proof. While Redis remembers, its missing record is proof.
+    Who still runs a broker of that founding has not said its last word either: it may be a member by now.
     """
     if o.store is None:
         return {}
-    mine = o.disk.marker.members if o.disk.kind is DiskKind.UNCOMMITTED and o.disk.marker else ()
-    joined = {n: (a.epoch_high, a.listed) for n, a in others(o).items() if a.disk is DiskKind.UNCOMMITTED}
-    joined[o.me] = (o.disk.epoch_high, frozenset(mine))
-    heard = {o.me, *o.store.announcements}
-    return {n: listed - heard for n, (high, listed) in joined.items() if high > o.store.epoch and listed - heard}
+    known = {n: (a.cluster_id, a.epoch_high, a.listed) for n, a in others(o).items() if a.disk is DiskKind.UNCOMMITTED}
+    if o.disk.kind is DiskKind.UNCOMMITTED and o.disk.marker is not None:
+        known[o.me] = (o.disk.cluster_id, o.disk.epoch_high, frozenset(o.disk.marker.members))
+    found = {}
+    for node, (cluster_id, high, listed) in known.items():
+        missing = frozenset(n for n in listed - {o.me} if not _has_given_up(o, n, cluster_id))
+        if high > o.store.epoch and missing:
+            found[node] = missing
+    return found
+
+
+def _has_given_up(o: Observation, node: str, cluster_id: str | None) -> bool:
+    """Did `node` announce itself, and not as one that still runs this unfinished founding?"""
+    a = others(o).get(node)
+    return a is not None and not (
+        a.disk is DiskKind.UNCOMMITTED and a.cluster_id == cluster_id and a.broker is not BrokerPhase.DOWN
+    )
 
 
 def claim_is_mine(o: Observation) -> bool:

@@ -25,7 +25,7 @@ def waiting_for_company(o: Observation) -> str:
         return f"cluster {cluster_name(o.seen_cluster_id)} was seen before: waiting for a member with data"
     waits = [f"{n} had joined {', '.join(sorted(whom))}" for n, whom in sorted(e.undecided(o).items())]
     if missing > 0 and waits:
-        return f"a founding was under way when Redis was emptied: {'; '.join(waits)}, whose disk has not been announced"
+        return f"a founding was under way when Redis was emptied: {'; '.join(waits)}, who has not told the outcome"
     if missing > 0:
         return (
             f"{len(blanks)} of {o.policy.size} announced blank disks ({', '.join(blanks)}); "

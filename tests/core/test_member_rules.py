@@ -354,8 +354,19 @@ def test_490_claims_with_a_blank_majority() -> None:
         observe(store=stored(says(B)), seen_cluster_id=OTHER_ID),
         observe(store=stored(says(B), claim=replace(CLAIM_OF_B, instance="gone"))),
         observe(store=stored(says(B, disk=DiskKind.UNCOMMITTED, listed=frozenset({B, C}), epoch_high=5))),
+        observe(
+            replace(JOINING, marker=replace(JOINING.marker, members=(A, B)), epoch_high=5),  # type: ignore[type-var]
+            store=stored(founder_of_ours()),
+        ),
     ],
-    ids=["alone", "the other is held", "a cluster was seen", "another claims", "an unfinished join remembers more"],
+    ids=[
+        "alone",
+        "the other is held",
+        "a cluster was seen",
+        "another claims",
+        "an unfinished join remembers more",
+        "the founder that I joined still runs",
+    ],
 )
 def test_495_waits_for_company(o: Observation) -> None:
     """495: no founding without a blank majority, nor beside anything that may be a cluster."""
