@@ -95,6 +95,7 @@ def observe(
             version=broker.version,
             stamp=facts.stamp if facts and answers.at >= memory.provisioned_at else None,
             broker_cluster_id=facts.broker_cluster_id if facts else None,
+            was_ready=broker.was_ready,
             waits_for=broker.waits_for,
         ),
         store=reading.view,

@@ -56,6 +56,7 @@ class RabbitProcess:
         self._phase = BrokerPhase.DOWN
         self._since = monotonic()
         self._asked_to_end = False
+        self._was_ready = False
         self._exits: tuple[Exit, ...] = ()
 
     @property
@@ -75,6 +76,7 @@ class RabbitProcess:
         self.output.tail.clear()
         self._boot = boot
         self._asked_to_end = False
+        self._was_ready = False
         self._child = self._spawner.spawn(
             [self._scripts.path("rabbitmq-server")],
             env=environment,
@@ -96,6 +98,7 @@ class RabbitProcess:
         if self._child is None or self._phase is BrokerPhase.DOWN or self._asked_to_end:
             return
         if fields.get("READY") == "1":
+            self._was_ready = True
             self._enter(BrokerPhase.READY)
         elif fields.get("STOPPING") == "1":
             self._enter(BrokerPhase.STOPPING)
@@ -131,6 +134,7 @@ class RabbitProcess:
             cluster_id=boot.cluster_id if boot else None,
             exits=self._exits,
             version=self._scripts.version,
+            was_ready=self._was_ready,
             waits_for=self.waits_for(),
         )
 

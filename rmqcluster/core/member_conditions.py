@@ -3,6 +3,7 @@
 from rmqcluster.core import evidence as e
 from rmqcluster.core.model import BrokerPhase, DiskKind, JoinMode, Observation, Purpose, Stage
 
+STANDING_SECONDS = 60.0  # how long a broker that stopped its application may need to resume while its peers run
 FIRST_WORD_SECONDS = 3.0  # above the longest that Redis may take for one reply
 
 
@@ -222,6 +223,17 @@ def target_moved(o: Observation) -> bool:
 
 def stands_alone(o: Observation) -> bool:
     return e.stands_alone(o)
+
+
+def left_standing(o: Observation) -> bool:
+    """My broker was up, has stopped its application, and did not resume while a majority of its peers runs.
+
+    `pause_minority` stops it like that and starts it again when the peers are back; on 3.10.8 that start was seen
+    to fail for good (`incompatible_feature_flags`), with the VM alive and silent.
+    """
+    running = [v for v in e.peer_views(o).values() if v.sees_majority()]
+    standing = o.broker.was_ready and o.busy is None and e.waited(o, o.broker.since, STANDING_SECONDS)
+    return standing and bool(running)
 
 
 def strayed(o: Observation) -> bool:

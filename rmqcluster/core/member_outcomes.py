@@ -89,6 +89,11 @@ def hold_foreign(o: Observation) -> Outcome:
     )
 
 
+def restart_standing(o: Observation) -> Outcome:
+    text = "the broker stopped its application and did not resume while its peers run: it is started again"
+    return Outcome((KillBroker(text),), text, "booting")
+
+
 def stop_foreign(o: Observation) -> Outcome:
     held = hold_foreign(o)
     return Outcome((StopBroker(held.text),), held.text, held.state, held.held)

@@ -174,6 +174,12 @@ MEMBER_RULES: tuple[Rule, ...] = (
     Rule(602, (c.name_taken, c.owner_proven_dead), then.take_name, "the last owner of this name is dead"),
     Rule(604, (c.broker_ready, c.name_taken), then.tell_twin, "one name, one live instance"),
     Rule(
+        605,
+        (c.broker_starting, c.left_standing),
+        then.restart_standing,
+        "its peers run and it does not come back by itself; its data stays",
+    ),
+    Rule(
         606,
         (c.broker_starting, c.has_member_data, c.foreign),
         then.stop_foreign,

@@ -225,6 +225,7 @@ class BrokerState:
     version: str | None = None
     stamp: str | None = None  # provisioning stamp found in the broker; "" when there is none; None unknown
     broker_cluster_id: str | None = None  # RabbitMQ's own id of the cluster
+    was_ready: bool = False  # this boot was up before: what starts again now has stopped its application
     waits_for: str = ""  # what a starting broker says it waits for
 
 

@@ -535,6 +535,15 @@ def unlisted(**changes: Any) -> Observation:
     return observe(DATA, store=committed(member(B, {B, C}), member(C, {B, C})), **changes)
 
 
+def test_605_starts_again_what_does_not_resume() -> None:
+    """605: a broker that stopped its application and does not resume while its peers run is started again."""
+    standing = replace(broker(STARTING, Purpose.DATA), was_ready=True, since=NOW - 61.0)
+    fires(605, observe(DATA, broker=standing, store=committed()), act.KillBroker)
+    fires(610, observe(DATA, broker=replace(standing, since=NOW - 59.0), store=committed()))
+    fires(610, observe(DATA, broker=standing, store=committed(), busy="join"))
+    fires(610, observe(DATA, broker=standing, store=stored(member(B, ALL, view=View(ALL, frozenset({B}))))))
+
+
 def test_606_stops_a_stranger_that_boots() -> None:
     """606: the members' brokers say that the disk belongs elsewhere: the boot ends, the disk stays."""
     assert fires(606, strange(broker=broker(STARTING, Purpose.DATA)), act.StopBroker).held
