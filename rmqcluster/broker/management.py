@@ -50,7 +50,12 @@ class ManagementApi:
         self._fallen_back: tuple[float, BrokerFacts] | None = None
 
     def facts(self) -> BrokerFacts:
-        """One reading of this member's own broker: at most three questions, no process."""
+        """One reading of this member's own broker: at most three questions, no process.
+
+        A broker that refused our account is left alone for a while: each refusal is a line in its log.
+        """
+        if self._fallen_back is not None and self._monotonic() - self._fallen_back[0] < _FALLBACK_PAUSE_SECONDS:
+            return self._fallen_back[1]
         try:
             view = self._view(self._own)
             parameters = self._global_parameters()
@@ -87,8 +92,7 @@ class ManagementApi:
 
     def _without_account(self, fallback: Callable[[], BrokerFacts]) -> BrokerFacts:
         now = self._monotonic()
-        if self._fallen_back is None or now - self._fallen_back[0] >= _FALLBACK_PAUSE_SECONDS:
-            self._fallen_back = (now, fallback())
+        self._fallen_back = (now, fallback())
         return self._fallen_back[1]
 
 
