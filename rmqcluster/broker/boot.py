@@ -20,6 +20,7 @@ from rmqcluster.broker.reason import explain, progress
 from rmqcluster.broker.version import Scripts
 from rmqcluster.config.settings import Settings
 from rmqcluster.core.model import BrokerPhase, BrokerState, Exit
+from rmqcluster.errors import CommandFailed, RmqclusterError
 
 HELD_SECONDS = 60.0  # a boot that was ready for so long clears the record of failed ones
 _EXITS_KEPT = 20
@@ -65,25 +66,30 @@ class RabbitProcess:
         return self._child.pid if self._child is not None else None
 
     def start(self, boot: Boot) -> None:
-        """Write the generated configuration and start. Raises ConfigurationError when it cannot be written."""
+        """Write the generated configuration and start.
+
+        A full disk or a failed fork is one more unexpected end: the rules back off and start it again.
+        """
         assert self._child is None, "the broker is already running"
         secret = monitor_password(self._settings.cookie)
-        conf.write(
-            self._conf_directory, self._settings, conf.render(boot, self._scripts.version, self._settings, secret)
-        )
-        environment = broker_environment(self._settings, self._inherited, self._conf_directory, self._notify_socket)
-        self._start_epmd(environment)
+        content = conf.render(boot, self._scripts.version, self._settings, secret)
         self.output.tail.clear()
         self._boot = boot
-        self._asked_to_end = False
-        self._was_ready = False
-        self._child = self._spawner.spawn(
-            [self._scripts.path("rabbitmq-server")],
-            env=environment,
-            cwd=self._settings.paths.mnesia_base,
-            stdout=self.output.write_end,
-            stderr=self.output.write_end,
-        )
+        self._asked_to_end = self._was_ready = False
+        try:
+            conf.write(self._conf_directory, self._settings, content)
+            environment = broker_environment(self._settings, self._inherited, self._conf_directory, self._notify_socket)
+            self._start_epmd(environment)
+            self._child = self._spawner.spawn(
+                [self._scripts.path("rabbitmq-server")],
+                env=environment,
+                cwd=self._settings.paths.mnesia_base,
+                stdout=self.output.write_end,
+                stderr=self.output.write_end,
+            )
+        except (RmqclusterError, OSError) as error:
+            self._record_exit(None, f"the broker could not be started: {error}", configuration=False)
+            return
         self._enter(BrokerPhase.STARTING)
 
     def terminate(self) -> None:
@@ -99,6 +105,7 @@ class RabbitProcess:
             return
         if fields.get("READY") == "1":
             self._was_ready = True
+            self.output.tail.clear()  # what is written from here on is about serving, not about starting
             self._enter(BrokerPhase.READY)
         elif fields.get("STOPPING") == "1":
             self._enter(BrokerPhase.STOPPING)
@@ -117,9 +124,9 @@ class RabbitProcess:
         self.output.on_readable()
         self._forget_old_exits()
         if not self._asked_to_end:
-            reason, configuration = explain(self.output.tail.lines(), status, self._port_names())
-            ended = Exit(status=status, reason=reason, configuration=configuration, at=self._monotonic())
-            self._exits = (*self._exits, ended)[-_EXITS_KEPT:]
+            lines, ports = self.output.tail.lines(), self._port_names()
+            reason, configuration = explain(lines, status, ports, was_ready=self._was_ready)
+            self._record_exit(status, reason, configuration)
         self._child = None
         self._enter(BrokerPhase.DOWN)
 
@@ -157,6 +164,10 @@ class RabbitProcess:
         self._enter(BrokerPhase.STOPPING)
         self._child.signal(number)
 
+    def _record_exit(self, status: int | None, reason: str, configuration: bool) -> None:
+        ended = Exit(status=status, reason=reason, configuration=configuration, at=self._monotonic())
+        self._exits = (*self._exits, ended)[-_EXITS_KEPT:]
+
     def _enter(self, phase: BrokerPhase) -> None:
         if phase is not self._phase:
             self._phase = phase
@@ -170,7 +181,10 @@ class RabbitProcess:
         return {self._settings.amqp_port: "AMQP", self._settings.management_port: "management"}
 
     def _start_epmd(self, environment: Mapping[str, str]) -> None:
-        """epmd as our own child in the foreground: RabbitMQ's would be a daemon that outlives everything."""
+        """epmd as our own child in the foreground: RabbitMQ's would be a daemon that outlives everything.
+
+        One that cannot be started is only told: RabbitMQ tries to start its own.
+        """
         self._epmd_trouble = ""
         if self._epmd is not None and self._epmd.exit_status is None:
             return
@@ -184,12 +198,16 @@ class RabbitProcess:
         if program is None:
             return  # RabbitMQ looks in its own Erlang and starts one by itself
         names = ("PATH", "LANG", "ERL_EPMD_PORT", "ERL_EPMD_ADDRESS", "ERL_EPMD_RELAXED_COMMAND_CHECK")
-        self._epmd = self._spawner.spawn(
-            [program],
-            env={name: environment[name] for name in names if name in environment},
-            stdout=self.output.write_end,
-            stderr=self.output.write_end,
-        )
+        try:
+            self._epmd = self._spawner.spawn(
+                [program],
+                env={name: environment[name] for name in names if name in environment},
+                stdout=self.output.write_end,
+                stderr=self.output.write_end,
+            )
+        except (CommandFailed, OSError) as error:
+            self._epmd_trouble = f"epmd could not be started: {error}"
+            self.output.tell(self._epmd_trouble)
 
 
 def _epmd_answers(port: int) -> bool | None:

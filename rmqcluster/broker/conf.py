@@ -23,9 +23,8 @@ _RETRIES = 1_000_000  # `unlimited` is not understood by all versions; running o
 
 def render(boot: Boot, version: str | None, settings: Settings, monitor_password: Secret) -> str:
     """Content of the generated file for this boot. An unknown version gets only keys that all versions know."""
-    lines = ["# Generated for one boot; changes are lost.", *_base(settings), *_versioned(version, settings)]
-    if boot.purpose in (Purpose.FOUND, Purpose.JOIN):
-        lines += _floor(monitor_password)
+    lines = ["# Generated for one boot; changes are lost.", *_base(settings), *_floor(monitor_password)]
+    lines += _versioned(version, settings)
     if boot.purpose is Purpose.JOIN and settings.join is JoinMode.BOOT:
         if boot.target is None or boot.target == settings.node:
             raise ValueError(f"a joiner needs another member as its target, not {boot.target}")
@@ -44,7 +43,11 @@ def _base(settings: Settings) -> list[str]:
 
 
 def _floor(monitor_password: Secret) -> list[str]:
-    """A blank node knows one account, which may look but neither publish nor consume: no client gets in."""
+    """A blank node knows one account, which may look but neither publish nor consume: no client gets in.
+
+    RabbitMQ reads these only when its database is empty, so every boot gets them: data that turns out to be
+    none must not bring back `guest`.
+    """
     return [
         f"default_user = {MONITOR_USER}",
         f"default_pass = {monitor_password.value}",

@@ -22,6 +22,8 @@ def tool_environment(settings: Settings, inherited: Mapping[str, str]) -> dict[s
         if _PASSED.match(name) and not _SECRET.search(name) and name not in _ONLY_SERVER
     }
     passed.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    if "." in settings.host:  # Erlang refuses a dot in short names
+        passed["RABBITMQ_USE_LONGNAME"] = "true"
     return passed | {"HOME": str(settings.paths.home), "RABBITMQ_NODENAME": settings.node}
 
 

@@ -76,6 +76,10 @@ class OutputPipe:
         self.tail.add(line)
         self._forward(line)
 
+    def tell(self, line: str) -> None:
+        """Something about the broker that it cannot say itself; passed on, and no part of its last words."""
+        self._forward(line)
+
     def close(self) -> None:
         os.close(self._read_end)
         os.close(self.write_end)

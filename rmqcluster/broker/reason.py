@@ -25,17 +25,23 @@ def is_telling(line: str) -> bool:
     return _TELLING.search(line) is not None
 
 
-def explain(lines: Iterable[str], status: int | None, ports: Mapping[int, str] | None = None) -> tuple[str, bool]:
+def explain(
+    lines: Iterable[str], status: int | None, ports: Mapping[int, str] | None = None, *, was_ready: bool = False
+) -> tuple[str, bool]:
     """(one sentence, will it fail the same way until a person changes a file?).
 
-    `status` is an exit code or minus a signal; `ports` names this member's ports for the reader.
+    `status` is an exit code or minus a signal; `ports` names this member's ports for the reader. A boot that
+    was ready had a good configuration, and what it wrote since then may be a client's words: no file has to
+    change for its end. Nor for the end of a process that somebody else ended.
     """
     messages = [_message(line) for line in lines]
+    if _signal(status) in (signal.SIGKILL, signal.SIGTERM):
+        return _by_status(status, messages), False
     text = "\n".join(messages)
     for pattern, configuration, say in _RULES:
         match = pattern.search(text)
         if match:
-            return _bounded(_with_port_name(say(match), ports or {})), configuration
+            return _bounded(_with_port_name(say(match), ports or {})), configuration and not was_ready
     said = _startup_error(messages)
     if said:
         return _bounded(f"the broker did not start: {said}"), False
@@ -83,13 +89,21 @@ def _startup_error(messages: Sequence[str]) -> str:
     return ""
 
 
+def _signal(status: int | None) -> int:
+    """The signal that ended it, also as a shell tells it (128 and more); 0 when it exited by itself."""
+    if status is None:
+        return 0
+    number = -status if status < 0 else status - 128
+    return number if 0 < number < signal.NSIG else 0
+
+
 def _by_status(status: int | None, messages: Sequence[str]) -> str:
     if status is None:
         return "the broker ended; its exit status is unknown"
-    number = -status if status < 0 else status - 128
+    number = _signal(status)
     if number == signal.SIGKILL:
         return "the broker was killed (SIGKILL): by a person, or by the kernel because memory ran out"
-    if 0 < number < signal.NSIG:
+    if number:
         return f"the broker was ended by {signal.Signals(number).name}"
     last = next((message for message in reversed(messages) if message.strip()), "")
     return f"the broker exited with status {status}" + (f": {last.strip()}" if last else " without a word")
@@ -156,8 +170,8 @@ _RULES: tuple[Rule, ...] = (
         _say("the members that ran last did not come up in time, and this node may not serve without them"),
     ),
     (re.compile(r'(?:"([^"]+)",\s*)?enospc'), False, lambda match: f"no space left on the volume{_at(match[1])}"),
-    (re.compile(r'(?:"([^"]+)",\s*)?erofs'), True, lambda match: f"the volume is read-only{_at(match[1])}"),
-    (re.compile(r'(?:"([^"]+)",\s*)?eacces'), True, lambda match: f"permission denied{_at(match[1])}"),
+    (re.compile(r'(?:"([^"]+)",\s*|\{error,\s*)erofs'), True, lambda match: f"the volume is read-only{_at(match[1])}"),
+    (re.compile(r'(?:"([^"]+)",\s*|\{error,\s*)eacces'), True, lambda match: f"permission denied{_at(match[1])}"),
     (
         re.compile(r"eheap_alloc: Cannot allocate|[Cc]annot allocate \d+ bytes"),
         False,

@@ -24,18 +24,18 @@ def keys(boot: Boot, version: str | None = "3.10.8", of: Settings | None = None)
     return dict(line.split(" = ", 1) for line in text.splitlines() if not line.startswith("#"))
 
 
-@pytest.mark.parametrize("boot", [FOUND, JOIN])
-def test_blank_boots_know_one_powerless_account(boot: Boot) -> None:
-    """A node that strays alone confirms nothing to anybody."""
+@pytest.mark.parametrize("boot", [FOUND, JOIN, DATA])
+def test_an_empty_database_knows_one_powerless_account(boot: Boot) -> None:
+    """A node that strays alone confirms nothing to anybody, also when its data turns out to be none."""
     found = keys(boot)
 
     assert (found["default_user"], found["default_pass"]) == ("rmqcluster-monitor", "monitor-password")
     assert {found[f"default_permissions.{kind}"] for kind in ("configure", "write", "read")} == {"^$"}
 
 
-def test_a_node_with_data_gets_neither_account_nor_discovery() -> None:
+def test_a_node_with_data_gets_no_discovery() -> None:
     """A restart with data is RabbitMQ's own business."""
-    assert not [key for key in keys(DATA) if key.startswith(("default_", "cluster_formation"))]
+    assert not [key for key in keys(DATA) if key.startswith("cluster_formation")]
 
 
 def test_a_joiner_knows_its_target_alone() -> None:
@@ -131,6 +131,15 @@ def test_environments_pass_an_allow_list() -> None:
     assert broker["RUNNING_UNDER_SYSTEMD"] == "true"
     assert not {"RABBITMQ_DIST_PORT", "LD_PRELOAD", "NOTIFY_SOCKET"} & set(tool)
     assert tool["HOME"] == "/var/lib/rabbitmq"
+
+
+def test_a_dot_in_the_host_means_long_names() -> None:
+    """Erlang refuses a dotted host under short names, in the broker and in its tools alike."""
+    long = Settings("rabbit@one.example.org", Secret("c"))
+
+    for environment in (broker_environment(long, {}, Path("/c"), None), tool_environment(long, {})):
+        assert environment["RABBITMQ_USE_LONGNAME"] == "true"
+    assert "RABBITMQ_USE_LONGNAME" not in tool_environment(settings(), {})
 
 
 @pytest.mark.parametrize(

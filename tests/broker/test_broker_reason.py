@@ -60,7 +60,7 @@ def tail_of(name: str, after: int = 0) -> Tail:
         ),
         (
             "3.10-epmd_port_taken.txt",
-            -15,
+            1,
             "epmd does not register this node: is something else on its port (ERL_EPMD_PORT)?",
             False,
         ),
