@@ -80,7 +80,7 @@ class DirectoryLock:
             holder = read_holder(self._path)
             if stale := holder and holder.outlived_broker():
                 on_wait(f"{self._path.parent}: stopping broker pid {stale.pid}, whose supervisor is dead")
-                stop_process(stale, STALE_BROKER_GRACE_SECONDS)
+                stop_process(stale, STALE_BROKER_GRACE_SECONDS, pause)
                 holder = None
             text = f"{self._path.parent} is in use by {holder or 'a process that did not say who it is'}"
             if time.monotonic() >= deadline:
@@ -165,8 +165,11 @@ def read_holder(path: Path) -> Holder | None:
         return None
 
 
-def stop_process(process: ProcessId, grace_seconds: float) -> bool:
-    """End a process that is not our child: SIGTERM, then SIGKILL; False when it lives on or is not ours to end."""
+def stop_process(process: ProcessId, grace_seconds: float, pause: Callable[[float], object] = time.sleep) -> bool:
+    """End a process that is not our child: SIGTERM, then SIGKILL; False when it lives on or is not ours to end.
+
+    `pause` is called between two looks and may raise to give up.
+    """
     try:
         descriptor = os.pidfd_open(process.pid)
     except OSError:
@@ -176,7 +179,7 @@ def stop_process(process: ProcessId, grace_seconds: float) -> bool:
             return True  # the id was reused before the descriptor was bound to it
         for number in (signal.SIGTERM, signal.SIGKILL):
             signal.pidfd_send_signal(descriptor, number)
-            if select.select([descriptor], [], [], grace_seconds)[0]:
+            if _ends(descriptor, grace_seconds, pause):
                 return True
         return False
     except PermissionError:
@@ -185,6 +188,17 @@ def stop_process(process: ProcessId, grace_seconds: float) -> bool:
         return True
     finally:
         os.close(descriptor)
+
+
+def _ends(descriptor: int, seconds: float, pause: Callable[[float], object]) -> bool:
+    """Does the process of this pidfd end in time?"""
+    deadline = time.monotonic() + seconds
+    while not select.select([descriptor], [], [], 0.0)[0]:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        pause(min(left, _LOOK_SECONDS))
+    return True
 
 
 def _is_path_of(descriptor: int, path: Path) -> bool:

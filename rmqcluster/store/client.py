@@ -22,7 +22,10 @@ SENTINEL_SECONDS_MIN = 0.2
 
 
 class FreshLogin(CredentialProvider):
-    """Reads the password file at every new connection, so that a rotated password needs no restart."""
+    """Reads the password file at every new connection, so that a rotated password needs no restart.
+
+    A file that only root may read was read at the start; after stepping down that password goes on to count.
+    """
 
     def __init__(self, login: Login) -> None:
         self._login = login
@@ -36,6 +39,8 @@ class FreshLogin(CredentialProvider):
         try:
             password, _ = read_secret_file(self._login.password_file)
         except ValueError as error:
+            if self._login.password is not None:
+                return user, self._login.password.value
             raise PasswordUnreadable(f"REDIS_PASS_FILE: {error}") from None
         return user, password
 

@@ -230,6 +230,21 @@ def test_wait_can_be_given_up(lock: DirectoryLock, supervisor):
         lock.acquire(60, lambda _text: None, pause=stop_asked)
 
 
+def test_a_stubborn_broker_does_not_delay_a_stop(lock: DirectoryLock, supervisor):
+    """While a stale broker is given time to end, a stop that is asked for is obeyed at once."""
+    first = supervisor("python3", "-c", "import signal\nsignal.signal(15, signal.SIG_IGN)\nwhile 1: signal.pause()")
+    wait_until(lambda: _ignores_sigterm(first.broker), 10, "the broker to ignore SIGTERM")
+    first.kill()
+
+    def stop_asked(_seconds: float) -> None:
+        raise InterruptedError
+
+    began = time.monotonic()
+    with pytest.raises(InterruptedError):
+        lock.acquire(60, lambda _text: None, pause=stop_asked)
+    assert time.monotonic() - began < 2
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b"null", b"\xff", b'{"instance": 1}', b'{"supervisor": {"pid": "1"}}', b"9" * 9000],

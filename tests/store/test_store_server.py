@@ -128,10 +128,17 @@ def test_a_rotated_password_needs_no_restart(tmp_path: Path, make_store):
             store.snapshot()
         secret.write_text("second\n")
         store.snapshot()
-        secret.unlink()
-        store.close()
+
+
+def test_a_password_file_that_cannot_be_read_any_more_keeps_its_word(tmp_path: Path, make_store):
+    """What root read before it stepped down goes on to count; without such a word the file is named."""
+    gone = tmp_path / "gone"
+    with redis_server(tmp_path, "--requirepass", "first") as running:
+        kept = with_redis(settings_for(running.port), password=Secret("first"), password_file=gone)
+        make_store(kept).snapshot()
+        never = with_redis(settings_for(running.port), password_file=gone)
         with pytest.raises(StoreRefused, match=r"REDIS_PASS_FILE.*does not exist"):
-            store.snapshot()
+            make_store(never).snapshot()
 
 
 def test_a_missing_permission_is_refused(guarded: RedisServer, make_store):
