@@ -5,7 +5,8 @@ waits for a descriptor or for the next turn.
 """
 
 import selectors
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from signal import SIGINT, SIGTERM
 from typing import Protocol
 
@@ -14,14 +15,42 @@ from rmqcluster.agent.journal import Journal
 from rmqcluster.agent.store_worker import StoreWorker
 from rmqcluster.agent.threads import Stepper
 from rmqcluster.core.actions import ExitProcess
-from rmqcluster.errors import ExitCode, RmqclusterError
+from rmqcluster.core.model import Exit
+from rmqcluster.errors import ConfigurationError, ExitCode, IdentityRefused, RmqclusterError
 from rmqcluster.process.children import Children
 from rmqcluster.process.notify import NotifySocket
 from rmqcluster.process.signals import Wakeup
 
 STEADY_TURN_SECONDS = 2.0
 UNSETTLED_TURN_SECONDS = 0.25
+STOPPING_TURN_SECONDS = 0.1
 FAREWELL_SECONDS = 1.0  # how long the last words to Redis may take
+KILLED_SECONDS = 2.0  # how long a process may take to end after SIGKILL
+RESERVE_SECONDS = 0.8  # of a stop: for the HTTP server, the log and the interpreter to end
+SHARE_SECONDS_MIN = 0.05
+
+
+class StopBudget:
+    """The time that one stop may take, whatever hangs."""
+
+    def __init__(self, seconds: float, monotonic: Callable[[], float]) -> None:
+        self._seconds, self._monotonic = seconds, monotonic
+        self._ends_at: float | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        return self._ends_at is not None
+
+    def begin(self) -> None:
+        if self._ends_at is None:
+            self._ends_at = self._monotonic() + self._seconds
+
+    def share(self, seconds: float) -> float:
+        """At most so long, and so that what comes after has its time; without a stop there is no hurry."""
+        if self._ends_at is None:
+            return seconds
+        left = self._ends_at - RESERVE_SECONDS - self._monotonic()
+        return max(SHARE_SECONDS_MIN, min(seconds, left))
 
 
 class SupervisedBroker(Protocol):
@@ -37,6 +66,8 @@ class SupervisedBroker(Protocol):
     def on_notify(self, fields: Mapping[str, str]) -> None: ...
 
     def on_exit(self, status: int | None) -> None: ...
+
+    def kill(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -54,48 +85,65 @@ class Supervisor:
         worker: StoreWorker,
         steppers: Sequence[Stepper],
         journal: Journal,
+        budget: StopBudget,
     ) -> None:
         self._agent, self._broker, self._children = agent, broker, children
         self._wakeup, self._notify, self._worker = wakeup, notify, worker
-        self._steppers, self._journal = steppers, journal
+        self._steppers, self._journal, self._budget = steppers, journal, budget
         self._trouble = ""
+        self._has_ticked = False
+        self._told_exit: Exit | None = None
         self._selector = selectors.DefaultSelector()
         self._selector.register(wakeup, selectors.EVENT_READ)
         self._selector.register(notify, selectors.EVENT_READ)
         self._selector.register(broker.output_fileno(), selectors.EVENT_READ)
 
     def run(self) -> int:
-        """Turn until a rule asks to end the process."""
+        """Turn until a rule asks to end the process; no broker of ours runs when this returns or raises."""
         leaving: ExitProcess | None = None
-        self._agent.event("start", "supervisor started")
-        while leaving is None:
+        try:
+            self._agent.event("start", "supervisor started")
+            while leaving is None:
+                for stepper in self._steppers:
+                    stepper.start()
+                leaving = self._tick()
+                self._tell_new_exit()
+                if leaving is None:
+                    self._turn()
+            return self._leave(leaving)
+        finally:
+            self._end_broker()
+            self._broker.close()
+            self._selector.close()
             for stepper in self._steppers:
-                stepper.start()
-            leaving = self._tick()
-            if leaving is None:
-                self._turn()
-        return self._leave(leaving)
+                stepper.stop(0.0)
 
     def _tick(self) -> ExitProcess | None:
-        """One tick. Trouble with our own files (a full disk) never costs a running broker; it is tried again."""
+        """One tick. Trouble (a full disk, a command that failed) never costs a running broker; it is tried again."""
         try:
             leaving = self._agent.tick()
         except RmqclusterError as error:
-            if self._broker.pid is None:
+            if self._broker.pid is None and self._is_final(error):
                 raise
             if str(error) != self._trouble:
                 self._trouble = str(error)
-                self._journal.say(f"{error}; the broker goes on", kind="trouble")
+                goes_on = "it is tried again" if self._broker.pid is None else "the broker goes on"
+                self._journal.say(f"{error}; {goes_on}", kind="trouble")
             return None
-        self._trouble = ""
+        self._trouble, self._has_ticked = "", True
         return leaving
+
+    def _is_final(self, error: RmqclusterError) -> bool:
+        """What worked before is not wrongly configured: it is short of space or out of reach, and may come back."""
+        return isinstance(error, IdentityRefused) or (isinstance(error, ConfigurationError) and not self._has_ticked)
 
     def _turn(self) -> None:
         published = self._agent.published
         steady = published is not None and published.registered and published.decision.rule >= 630
-        self._selector.select(STEADY_TURN_SECONDS if steady else UNSETTLED_TURN_SECONDS)
-        signals = self._wakeup.drain()
-        if SIGTERM in signals or SIGINT in signals:
+        seconds = STEADY_TURN_SECONDS if steady else UNSETTLED_TURN_SECONDS
+        self._selector.select(STOPPING_TURN_SECONDS if self._budget.has_begun else seconds)
+        if {SIGTERM, SIGINT} & self._wakeup.drain():
+            self._budget.begin()
             self._agent.ask_stop()
         self._broker.on_readable()
         for fields in self._notify.read():
@@ -104,20 +152,33 @@ class Supervisor:
 
     def _collect(self) -> None:
         for ended in self._children.reap():
-            if ended.pid != self._broker.pid:
-                continue
-            before = self._agent.broker_exits()
-            self._broker.on_exit(ended.exit_status)
-            after = self._agent.broker_exits()
-            if len(after) > len(before):
-                self._agent.event("crash", f"the broker ended: {after[-1].reason}")
+            if ended.pid == self._broker.pid:
+                self._broker.on_exit(ended.exit_status)
+        self._tell_new_exit()
+
+    def _tell_new_exit(self) -> None:
+        """An end that nobody asked for is told once; a start that failed is one, too."""
+        exits = self._agent.broker_exits()
+        if exits and exits[-1] != self._told_exit:
+            self._told_exit = exits[-1]
+            self._agent.event("crash", f"the broker ended: {exits[-1].reason}")
 
     def _leave(self, leaving: ExitProcess) -> int:
         level = "stopped" if leaving.code == ExitCode.OK else "exit"
         self._agent.event(level, leaving.reason)
-        self._worker.drain(FAREWELL_SECONDS)
-        self._broker.close()
-        for stepper in self._steppers:
-            stepper.stop(0.0)
+        self._end_broker()
+        self._worker.drain(self._budget.share(FAREWELL_SECONDS))
         self._journal.say(f"exit {int(leaving.code)}: {leaving.reason}", kind=level)
         return int(leaving.code)
+
+    def _end_broker(self) -> None:
+        """Whoever leaves while a broker is there has signalled it, or does not know what it does any more."""
+        if self._broker.pid is None:
+            return
+        self._broker.kill()
+        deadline = time.monotonic() + self._budget.share(KILLED_SECONDS)
+        while self._broker.pid is not None and time.monotonic() < deadline:
+            self._selector.select(STOPPING_TURN_SECONDS)
+            self._wakeup.drain()
+            self._broker.on_readable()
+            self._collect()

@@ -1,6 +1,7 @@
 """The only place where the parts of a supervisor meet.
 
-Order matters: configuration, root given up, data directory locked, files written; only then the network.
+Order matters: signals, configuration, root given up, the health check's port, data directory locked, files
+written; only then Redis and the broker.
 """
 
 import encodings.idna  # noqa: F401 - loaded late by name resolution, when root's directories may be closed
@@ -9,6 +10,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -20,7 +22,7 @@ from rmqcluster.agent.memory import Identity
 from rmqcluster.agent.ports import BrokerFacts
 from rmqcluster.agent.prober import Prober
 from rmqcluster.agent.store_worker import StoreWorker
-from rmqcluster.agent.supervisor import Supervisor
+from rmqcluster.agent.supervisor import StopBudget, Supervisor
 from rmqcluster.agent.threads import LongActRunner, Stepper
 from rmqcluster.agent.watcher import Watcher
 from rmqcluster.api.server import ApiServer
@@ -35,7 +37,14 @@ from rmqcluster.broker.provision import Provisioner, wanted_stamp
 from rmqcluster.broker.version import find_scripts
 from rmqcluster.config.load import load
 from rmqcluster.config.settings import Settings
-from rmqcluster.errors import BrokerUnavailable, CommandFailed, ExitCode, RmqclusterError, Stopped
+from rmqcluster.errors import (
+    BrokerUnavailable,
+    CommandFailed,
+    ConfigurationError,
+    ExitCode,
+    RmqclusterError,
+    Stopped,
+)
 from rmqcluster.process.children import Children
 from rmqcluster.process.lock import DirectoryLock
 from rmqcluster.process.notify import NotifySocket
@@ -44,6 +53,7 @@ from rmqcluster.process.signals import Wakeup
 from rmqcluster.store.redis_store import RedisStore
 
 BROKER_USER = "rabbitmq"
+JOURNAL_SECONDS = 0.4  # a part of `supervisor.RESERVE_SECONDS`
 
 
 class MonotonicClock:
@@ -54,16 +64,23 @@ class MonotonicClock:
 class LockingSpawner:
     """Starts the broker with the directory lock in its hands; it stays locked while either of us lives."""
 
-    def __init__(self, children: Children, lock: DirectoryLock) -> None:
-        self._children, self._lock = children, lock
+    def __init__(self, children: Children, lock: DirectoryLock, journal: Journal) -> None:
+        self._children, self._lock, self._journal = children, lock, journal
 
     def spawn(self, argv: Sequence[str], **options: Any) -> ChildHandle:
         is_broker = Path(argv[0]).name == "rabbitmq-server"
         held = (self._lock.fileno(),) if is_broker else ()
         child = self._children.spawn(argv, pass_fds=held, **options)
         if is_broker:
-            self._lock.record_broker(child.pid)
+            self._record(child.pid)
         return child
+
+    def _record(self, pid: int) -> None:
+        """The record is for the next supervisor, should this one be killed; without it the lock still holds."""
+        try:
+            self._lock.record_broker(pid)
+        except OSError as error:
+            self._journal.say(f"the lock file does not name broker pid {pid}: {error}", kind="trouble")
 
 
 def facts_by_command(ctl: Ctl) -> Callable[[], BrokerFacts]:
@@ -85,18 +102,27 @@ def run_entrypoint(environ: Mapping[str, str] | None = None) -> int:
     """Run one member until it is stopped. Returns the exit code; expected trouble is told in one message."""
     environment = dict(os.environ if environ is None else environ)
     journal = Journal(environment.get("RABBITMQ_NODENAME", socket.gethostname()), environment.get("RMQCLUSTER_LOG", ""))
-    journal.start()
-    try:
-        settings = load(environment)
-        no_core_dumps()
-        step_down(BROKER_USER, [settings.paths.home, settings.paths.mnesia_base])
-        return _supervise(settings, environment, journal)
-    except RmqclusterError as error:
-        for line in str(error).splitlines():
-            journal.say(line, kind="stopped" if error.exit_code == ExitCode.OK else "refused")
-        return int(error.exit_code)
-    finally:
-        journal.stop()
+    # Before anything else: the kernel drops a SIGTERM to a PID 1 that has no handler for it.
+    with Wakeup() as wakeup:
+        journal.start()
+        try:
+            settings = load(environment)
+            no_core_dumps()
+            step_down(BROKER_USER, [settings.paths.home, settings.paths.mnesia_base])
+            heed_stop(wakeup, "before anything was started")
+            return _supervise(settings, environment, journal, wakeup)
+        except RmqclusterError as error:
+            for line in str(error).splitlines():
+                journal.say(line, kind="stopped" if error.exit_code == ExitCode.OK else "refused")
+            return int(error.exit_code)
+        finally:
+            journal.stop(JOURNAL_SECONDS)
+
+
+def heed_stop(wakeup: Wakeup, when: str) -> None:
+    """Raises Stopped when a stop was requested and there is nothing to stop yet."""
+    if {SIGTERM, SIGINT} & wakeup.drain():
+        raise Stopped(f"stopped on request {when}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,37 +138,48 @@ class Site:
     wakeup: Wakeup
     lock: DirectoryLock
     notify: NotifySocket
+    http: ApiServer
 
 
-def _supervise(settings: Settings, environment: Mapping[str, str], journal: Journal) -> int:
+def _supervise(settings: Settings, environment: Mapping[str, str], journal: Journal, wakeup: Wakeup) -> int:
     for warning in settings.warnings:
         journal.say(warning, kind="warning")
     instance, volume = uuid.uuid4().hex, DataVolume(settings)
     volume.prepare()
     volume.read()  # a marker that cannot be understood is told before anything starts
     children = Children(adopt_orphans=True)
-    with Wakeup() as wakeup:
-        lock = DirectoryLock(volume.state_dir, instance)
-        lock.acquire(
-            2 * settings.policy.ttl_seconds,
-            lambda text: journal.say(text, kind="waiting"),
-            pause=lambda seconds: _pause(wakeup, seconds),
-        )
+    lock, http = DirectoryLock(volume.state_dir, instance), ApiServer(settings)
+    with ExitStack() as stack:
+        stack.callback(lock.close)  # last: whoever waits for the directory wants the HTTP port, too
+        stack.callback(http.stop)
+        lock_directory(settings, journal, wakeup, lock, http)
         write_cookie(settings.paths.home, settings.cookie)
-        notify = NotifySocket()
-        try:
-            site = Site(settings, environment, journal, instance, volume, children, wakeup, lock, notify)
-            return _run(site)
-        finally:
-            notify.close()
-            lock.close()
+        notify = stack.enter_context(closing(NotifySocket()))
+        return _run(Site(settings, environment, journal, instance, volume, children, wakeup, lock, notify, http))
 
 
-def _pause(wakeup: Wakeup, seconds: float) -> None:
-    """Between two looks at the lock; a stop request ends the waiting."""
-    wakeup.wait(seconds)
-    if {SIGTERM, SIGINT} & wakeup.drain():
-        raise Stopped("stopped on request while waiting for the data directory")
+def lock_directory(settings: Settings, journal: Journal, wakeup: Wakeup, lock: DirectoryLock, http: ApiServer) -> None:
+    """Take the data directory, while the health check is answered and a stop request is heard."""
+    words = "takes its data directory"
+
+    def tell(text: str) -> None:
+        nonlocal words
+        words = text
+        journal.say(text, kind="waiting")
+
+    def pause(seconds: float) -> None:
+        http.starting(words)
+        wakeup.wait(seconds)
+        heed_stop(wakeup, "while waiting for the data directory")
+
+    try:
+        http.start()
+    except ConfigurationError:
+        words = "the HTTP port may be the old instance's"  # then it is free as soon as the directory is
+    lock.acquire(2 * settings.policy.ttl_seconds, tell, pause)
+    http.starting("reads its configuration")
+    if not http.is_running:
+        http.start()
 
 
 def _run(site: Site) -> int:
@@ -158,7 +195,7 @@ def _run(site: Site) -> int:
     long_acts = LongActRunner(site.wakeup.wake)
     broker = RabbitProcess(
         settings,
-        LockingSpawner(site.children, site.lock),
+        LockingSpawner(site.children, site.lock, site.journal),
         scripts,
         inherited=site.environment,
         monotonic=clock.monotonic,
@@ -169,13 +206,13 @@ def _run(site: Site) -> int:
     parts = Parts(store, worker, prober, site.volume, broker, commands, long_acts, site.journal, clock)
     agent = Agent(_identity(site, wanted_stamp(settings, definitions)), policy, parts)
     steppers = _steppers(site, store, worker, prober)
-    http = ApiServer(settings, lambda: agent.published)
-    http.start()
-    try:
-        supervisor = Supervisor(agent, broker, site.children, site.wakeup, site.notify, worker, steppers, site.journal)
-        return supervisor.run()
-    finally:
-        http.stop()
+    site.http.published = lambda: agent.published
+    heed_stop(site.wakeup, "before its broker was started")
+    budget = StopBudget(policy.stop_seconds, clock.monotonic)
+    supervisor = Supervisor(
+        agent, broker, site.children, site.wakeup, site.notify, worker, steppers, site.journal, budget
+    )
+    return supervisor.run()
 
 
 def _identity(site: Site, wanted_stamp: str | None) -> Identity:

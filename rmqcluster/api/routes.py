@@ -42,17 +42,21 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What an answer may depend on. Times are monotonic seconds; `published` is None before the first tick."""
+    """What an answer may depend on. Times are monotonic seconds; `published` is None before the first tick.
+
+    `alive_at` is the last sign of life before that, and `waits_for` what was waited for then.
+    """
 
     settings: Settings
     published: Published | None
     now: float
-    started_at: float
+    alive_at: float
+    waits_for: str = ""
 
     @property
     def tick_age_seconds(self) -> float:
-        """Age of the loop's last tick; before the first one, since the server was started."""
-        return max(0.0, self.now - (self.published.tick_at if self.published else self.started_at))
+        """Age of the loop's last tick; before the first one, of the last sign of life."""
+        return max(0.0, self.now - (self.published.tick_at if self.published else self.alive_at))
 
     @property
     def status(self) -> Status | None:
@@ -96,7 +100,7 @@ def livez(scene: Scene) -> Answer:
     if age > LIVE_SECONDS:
         return Answer(503, TEXT, f"the loop has not turned for {age:.1f} s\n")
     if scene.published is None:
-        return Answer(200, TEXT, f"starting for {age:.1f} s\n")
+        return Answer(200, TEXT, f"{_starting_words(scene)}\n")
     lines = [f"the loop turned {age:.1f} s ago"]
     for name, decision in (("member", scene.published.decision), ("monitor", scene.published.monitor)):
         if decision is not None:
@@ -113,7 +117,7 @@ def readyz(scene: Scene) -> Answer:
 def _not_ready(scene: Scene) -> str:
     published = scene.published
     if published is None or scene.tick_age_seconds > LIVE_SECONDS:
-        return "the loop does not turn" if published else "starting"
+        return "the loop does not turn" if published else _starting_words(scene)
     seen, decision = published.observation, published.decision
     if decision.held is not None:
         return f"held: {shown(decision.held)}"
@@ -124,6 +128,10 @@ def _not_ready(scene: Scene) -> str:
     if seen.store is not None and not published.registered:
         return "not registered yet"
     return ""
+
+
+def _starting_words(scene: Scene) -> str:
+    return f"starting: {shown(scene.waits_for)}" if scene.waits_for else "starting"
 
 
 def status_json(scene: Scene) -> Answer:

@@ -30,18 +30,21 @@ HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 
 
 class ApiServer:
-    """Serves what `published` returns. `start` binds; `port` is the bound port (settings may ask for port 0)."""
+    """Serves what `published` returns. `start` binds; `port` is the bound port (settings may ask for port 0).
+
+    `published` may be set later: until then there is nothing to show but that the start goes on (`starting`).
+    """
 
     def __init__(
         self,
         settings: Settings,
-        published: Callable[[], Published | None],
+        published: Callable[[], Published | None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._published = published
+        self.published = published
         self._monotonic = monotonic
-        self._started_at = 0.0
+        self._sign: tuple[float, str] = (0.0, "")
         self._server: _Server | None = None
         self._thread: Thread | None = None
 
@@ -49,10 +52,18 @@ class ApiServer:
     def port(self) -> int:
         return self._settings.http_port if self._server is None else int(self._server.server_address[1])
 
+    @property
+    def is_running(self) -> bool:
+        return self._server is not None
+
+    def starting(self, waits_for: str) -> None:
+        """A sign of life from a supervisor whose loop does not turn yet, with what it waits for."""
+        self._sign = (self._monotonic(), waits_for)
+
     def start(self) -> None:
         """Raises ConfigurationError when the address cannot be bound."""
         address = (self._settings.http_bind.strip("[]"), self._settings.http_port)
-        self._started_at = self._monotonic()
+        self.starting(self._sign[1])
         try:
             self._server = _Server(address, self.respond)
         except OSError as error:
@@ -74,7 +85,7 @@ class ApiServer:
         self._server = self._thread = None
 
     def respond(self, request: Request) -> Answer:
-        return answer(request, Scene(self._settings, self._published(), self._monotonic(), self._started_at))
+        return answer(request, Scene(self._settings, self.published(), self._monotonic(), *self._sign))
 
 
 class _Server(ThreadingHTTPServer):
