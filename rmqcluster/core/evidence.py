@@ -242,12 +242,13 @@ def strayed(o: Observation) -> bool:
     """
     if stage(o) is not Stage.JOINING or o.broker.phase is not BrokerPhase.READY:
         return False
+    if stands_alone(o):
+        return True
     target = join_target(o)
-    heard = target is not None and target.view is not None and target.node != o.me
-    unlisted = heard and target is not None and target.view is not None and o.me not in target.view.members
-    return stands_alone(o) or (
-        unlisted and waited(o, o.broker.since, o.policy.ttl_seconds + o.policy.heartbeat_seconds)
-    )
+    if target is None or target.view is None or o.view is None or o.busy is not None:
+        return False
+    settled = waited(o, o.broker.since, o.policy.ttl_seconds + o.policy.heartbeat_seconds)
+    return settled and o.me not in target.view.members
 
 
 def waited(o: Observation, since: float, seconds: float) -> bool:

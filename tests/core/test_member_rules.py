@@ -502,6 +502,15 @@ def test_590_kills_whom_its_target_never_listed() -> None:
     fires(590, joiner(READY, view=TOGETHER, store=unaware), act.KillBroker)
 
 
+def test_590_not_while_a_join_by_command_is_under_way() -> None:
+    """590: while rabbitmqctl joins, the target does not list the joiner yet and the broker is not heard: it is left."""
+    long_ago = replace(broker(READY, Purpose.JOIN), since=NOW - 60.0)
+    elsewhere = committed(member(B, (B, C)), member(C, (B, C)), members=frozenset({B, C}))
+    fires(595, observe(JOINING, broker=long_ago, store=elsewhere, view=None, busy="join"))
+    apart = View(frozenset({A, "rabbit@x"}), frozenset({A}))
+    fires(590, observe(JOINING, broker=long_ago, store=elsewhere, view=apart), act.KillBroker)
+
+
 def test_595_waits_for_both_sides() -> None:
     """595: listing the others is not enough, and what they said before the boot says nothing yet."""
     unaware = committed(member(B, {B, C}), member(C, {B, C}))
