@@ -88,15 +88,17 @@ class Mind:
 
 
 class Bench:
-    """A supervisor and what it needs; Redis takes every second that it is given."""
+    """A supervisor and what it needs; a Redis that hangs takes every second that it is given."""
 
-    def __init__(self, wakeup: Wakeup, notify: NotifySocket, stop_seconds: float = 8.0) -> None:
+    def __init__(
+        self, wakeup: Wakeup, notify: NotifySocket, stop_seconds: float = 8.0, redis_hangs: bool = False
+    ) -> None:
         self.children = Children()
         self.broker = OneChild(self.children)
         self.mind = Mind(self.broker)
         self.said: list[str] = []
         journal: Any = SimpleNamespace(say=lambda text, **_kinds: self.said.append(text))
-        worker: Any = SimpleNamespace(drain=time.sleep)
+        worker: Any = SimpleNamespace(drain=time.sleep if redis_hangs else lambda _seconds: True)
         mind: Any = self.mind
         budget = StopBudget(stop_seconds, time.monotonic)
         self.supervisor = Supervisor(mind, self.broker, self.children, wakeup, notify, worker, [], journal, budget)
@@ -233,7 +235,7 @@ def test_no_broker_is_left_behind_by_a_bug(bench: Bench) -> None:
 
 def test_a_stop_ends_within_its_budget(make: Callable[..., Bench]) -> None:
     """With a broker that does not stop and a Redis that does not answer, there is time left for the rest."""
-    bench = make(stop_seconds=3.0)
+    bench = make(stop_seconds=3.0, redis_hangs=True)
     bench.broker.start(*STUBBORN)
     os.read(bench.broker.output_fileno(), 1)
     mind = bench.mind
