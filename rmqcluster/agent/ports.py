@@ -7,6 +7,7 @@ import this module. Every call is bounded in time by its adapter. Only the long 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from rmqcluster.core.actions import StoreAction
@@ -16,10 +17,12 @@ from rmqcluster.core.model import (
     Disk,
     Lease,
     Marker,
+    Operation,
     Purpose,
     StoreView,
     View,
 )
+from rmqcluster.core.queues import QueueReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +30,15 @@ class Beat:
     """One write to the store: my announcement, and what is to be kept alive with it.
 
     `registered` also writes the heartbeat and the membership; `keep_lease` and `keep_claim` extend those that
-    are mine and do nothing to those that are not.
+    are mine and do nothing to those that are not. A monitor without a broker announces nothing.
     """
 
-    announcement: Announcement
+    announcement: Announcement | None
     registered: bool
     keep_lease: bool
     keep_claim: bool
+    operation: Operation | None = None  # that I am carrying out: written again should Redis have been emptied
+    operation_left_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Event:
     text: str
     rule: int = 0
     epoch: int = 0
+    operation: str = ""  # id of the operation that this tells of
     at: float = 0.0  # Unix time, given by the store when read
     id: str = ""
 
@@ -84,6 +90,8 @@ class Store(Protocol):
 
     def read_lease(self) -> Lease | None: ...
 
+    def read_operation(self) -> Operation | None: ...
+
     def record_event(self, event: Event) -> None: ...
 
     def recent_events(self, count: int) -> Sequence[Event]: ...
@@ -99,7 +107,11 @@ class Volume(Protocol):
     def raise_epoch(self, epoch: int) -> None: ...
 
     def empty(self) -> None:
-        """Delete the broker's data. Raises IdentityRefused when the marker says member."""
+        """Delete the broker's data. Raises IdentityRefused when it is a member's."""
+        ...
+
+    def set_aside(self) -> Path:
+        """Move the broker's data into a dated directory beside, so that the disk is blank; returns where it is."""
         ...
 
 
@@ -129,6 +141,30 @@ class Commands(Protocol):
     def join(self, target: str) -> None: ...
 
     def provision(self, cluster_id: str) -> None: ...
+
+    def queues(self) -> QueueReport:
+        """All queues with their replicas, leaders, and who has caught up."""
+        ...
+
+    def forget(self, node: str) -> None:
+        """Take a node that does not run out of the cluster; returns when nothing lists it any more."""
+        ...
+
+    def grow(self) -> None:
+        """Bring every queue to its own target on the running members."""
+        ...
+
+    def rebalance(self) -> None:
+        """Spread the leaders of the quorum queues over the running members."""
+        ...
+
+    def drain(self) -> None: ...
+
+    def revive(self) -> None: ...
+
+    def prepare_stop(self, seconds: float) -> None:
+        """Move the leaders away, within so many seconds."""
+        ...
 
 
 class Clock(Protocol):

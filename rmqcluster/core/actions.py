@@ -6,7 +6,7 @@ the write, so an action decided on an old reading does nothing.
 
 from dataclasses import dataclass
 
-from rmqcluster.core.model import Purpose, Stage
+from rmqcluster.core.model import Operation, OperationKind, Purpose, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,43 @@ class SetMaster:
 
 
 @dataclass(frozen=True, slots=True)
+class StartOperation:
+    """Write the operation record: only if there is none, and, with an `epoch`, only under my lease of that epoch.
+
+    Asked again for the same kind and subject by the same asker, it is taken over with a new deadline: a joiner
+    that was killed goes on where it was.
+    """
+
+    kind: OperationKind
+    subject: str
+    seconds: float
+    by: str
+    executor: str = ""
+    epoch: int = 0
+    consent: bool = False
+    target: str | None = None
+    why: str = ""
+    id: str = ""  # drawn by the store when empty
+
+
+@dataclass(frozen=True, slots=True)
+class EndOperation:
+    """Take the record away: only if it is still this one. `outcome` is done, failed or refused."""
+
+    operation: Operation
+    outcome: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetName:
+    """Take what is left of a forgotten node out of Redis: only under my lease, only while it has no heartbeat."""
+
+    node: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class OfferFounder:
     """Name the founder as master so that others can join it: only under my claim."""
 
@@ -144,6 +181,27 @@ class Provision:
 
 
 @dataclass(frozen=True, slots=True)
+class Inspect:
+    """Look at all queues and their replicas; reads only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """Carry out an operation that is mine to do; record and lease are read again right before. `part` counts steps."""
+
+    operation: Operation
+    epoch: int = 0  # of my lease, when it is done for the cluster
+    part: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Put a forgotten member's data into a dated directory beside, so that the disk is blank."""
+
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Write an event once; `key` tells repeated reports apart."""
 
@@ -167,6 +225,9 @@ StoreAction = (
     | ReleaseLease
     | RemoveMember
     | SetMaster
+    | StartOperation
+    | EndOperation
+    | ForgetName
     | OfferFounder
     | Leave
 )
@@ -179,6 +240,9 @@ Action = (
     | KillBroker
     | JoinByCommand
     | Provision
+    | Inspect
+    | Perform
+    | SetAside
     | Report
     | ExitProcess
 )

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from rmqcluster.core.queues import QueueReport
+
 
 class Stage(StrEnum):
     """How far the data on a volume has come; written to the marker before the step it names."""
@@ -52,6 +54,22 @@ class JoinMode(StrEnum):
     RABBITMQCTL = "rabbitmqctl"
 
 
+class OperationKind(StrEnum):
+    """What the one operation record may be about; `operations.py` has the table of their deadlines and executors."""
+
+    JOIN = "join"
+    REPLACE = "replace"  # a member whose disk is gone: forget its old self, join the new one, grow its replicas
+    REJOIN = "rejoin"  # a forgotten member puts its old data aside and joins as a new one
+    FORGET = "forget"
+    GROW = "grow"
+    REBALANCE = "rebalance"
+    STOP = "stop"
+    DRAIN = "drain"
+    REVIVE = "revive"
+    FAILOVER = "failover"
+    RECOVER = "recover"
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The numbers that decisions depend on; filled from the settings."""
@@ -69,6 +87,11 @@ class Policy:
     def majority(self) -> int:
         return self.size // 2 + 1
 
+    @property
+    def replicas(self) -> int:
+        """How many replicas a queue gets that does not say otherwise."""
+        return min(3, self.size)
+
 
 @dataclass(frozen=True, slots=True)
 class Marker:
@@ -80,6 +103,8 @@ class Marker:
     host: str | None = None
     members: tuple[str, ...] = ()  # whom this node's broker last listed
     peers: tuple[tuple[str, str], ...] = ()  # (node name, management address) last known, for use without Redis
+    hosts: tuple[tuple[str, str], ...] = ()  # (node name, host id) where each member's good disk was last seen
+    sole: bool = False  # a person recovered this member alone: it is proven without a majority while it lists only itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +163,9 @@ class Announcement:
     state: str = ""  # one word for people
     held: str | None = None
     wanted: str | None = None  # stamp of what this member is configured to provision
+    drained: bool = False  # in maintenance: no client, no leader
+    notes: tuple[str, ...] = ()  # of the lease holder: what its last look at the queues found
+    findings: tuple[str, ...] = ()  # of the lease holder: "node words", why a wiped member is not replaced yet
     beat_sequence: int = 0  # rises with every beat: a number that does not move is a dead owner
 
     @property
@@ -175,6 +203,26 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Operation:
+    """The one disruptive act of the cluster: lock and request in one record, which outlives who wrote it (S5).
+
+    It ends when it is done, or at its deadline, which is the worst case of the commands behind it.
+    """
+
+    id: str
+    kind: OperationKind
+    subject: str  # node name; "" for the whole cluster
+    executor: str  # node whose supervisor carries it out; "" for whoever holds the monitor lease
+    by: str  # who asked, for people
+    epoch: int
+    since: float  # Unix seconds, by the clock of Redis
+    seconds: float  # from `since` to the deadline
+    consent: bool = False  # a person gave up what may be lost
+    target: str | None = None  # the node that a failover is to
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Owner:
     """Who uses a node name: the instance, and the last beat sequence it wrote."""
 
@@ -191,6 +239,8 @@ class StoreView:
     record: Record | None = None
     claim: Claim | None = None
     lease: Lease | None = None
+    operation: Operation | None = None
+    operation_left_seconds: float = 0.0  # until its deadline
     owner: Owner | None = None  # of my own node name
     announcements: Mapping[str, Announcement] = field(default_factory=dict)
     heartbeats: Mapping[str, float] = field(default_factory=dict)  # node -> seconds the heartbeat still lives
@@ -265,6 +315,15 @@ class Observation:
     lease_since: float | None = None  # since when my lease has been mine
     provisioned_for: frozenset[str] = frozenset()  # registered members at the last completed provisioning
     marked: frozenset[str] = frozenset()  # members already reported as running without a heartbeat
+    handled: frozenset[str] = frozenset()  # operations that this process has begun to carry out
+    queues: QueueReport | None = None  # what the last look at all queues found; None: not looked, or out of date
+    queues_at: float = 0.0
+    members_changed_at: float = 0.0  # when the registered, beating, serving members were last seen to change
+    rebalanced_at: float = 0.0
+    missed_since: Mapping[str, float] = field(default_factory=dict)  # members that my broker misses, since when
+    drained: bool = False
+    stop_prepared: bool = False  # leaders were moved away, or that was tried
+    standalone: bool = False  # a monitor without a broker: `view` is that of the member it asks
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,62 @@
+"""The kinds of operations: who may ask, who carries them out, and how long one may take at the worst.
+
+A deadline is the sum of the worst cases of the broker commands behind it (facts T8: `--timeout` is ignored by many
+of them), so when it has passed nothing of it runs any more.
+"""
+
+from dataclasses import dataclass
+
+from rmqcluster.core.model import Operation, OperationKind, Policy
+
+FORGET_SECONDS = 120.0
+GROW_SECONDS = 300.0
+COMMAND_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row. `by_subject`: the subject's own supervisor acts; else whoever holds the monitor lease."""
+
+    by_subject: bool
+    joins: bool  # ends when the subject is a registered member and its replicas are there
+    words: str
+
+
+KINDS = {
+    OperationKind.JOIN: Kind(True, True, "a blank node joins"),
+    OperationKind.REPLACE: Kind(False, True, "a member whose disk is gone is replaced"),
+    OperationKind.REJOIN: Kind(True, True, "a forgotten member joins anew"),
+    OperationKind.FORGET: Kind(False, False, "a node is taken out of the cluster"),
+    OperationKind.GROW: Kind(False, False, "replicas are added"),
+    OperationKind.REBALANCE: Kind(False, False, "queue leaders are spread"),
+    OperationKind.STOP: Kind(True, False, "a member stops"),
+    OperationKind.DRAIN: Kind(True, False, "a member goes into maintenance"),
+    OperationKind.REVIVE: Kind(True, False, "a member comes back from maintenance"),
+    OperationKind.FAILOVER: Kind(False, False, "the master label moves"),
+    OperationKind.RECOVER: Kind(True, False, "a member goes on alone after the majority was lost"),
+}
+
+
+def deadline_seconds(kind: OperationKind, policy: Policy) -> float:
+    """How long an operation of this kind may take at the worst."""
+    joining = policy.master_wait_seconds + 20.0
+    return {
+        OperationKind.JOIN: joining,
+        OperationKind.REPLACE: FORGET_SECONDS + joining,
+        OperationKind.REJOIN: joining,
+        OperationKind.FORGET: FORGET_SECONDS,
+        OperationKind.GROW: GROW_SECONDS,
+        OperationKind.STOP: policy.stop_seconds + 12.0,
+        OperationKind.RECOVER: 2 * GROW_SECONDS,
+    }.get(kind, COMMAND_SECONDS)
+
+
+def executor_of(kind: OperationKind, subject: str) -> str:
+    """The `executor` that the record names."""
+    return subject if KINDS[kind].by_subject else ""
+
+
+def in_words(operation: Operation) -> str:
+    """`replace rabbit@b (by operator ann@host)`."""
+    what = f"{operation.kind} {operation.subject}".strip()
+    return f"{what} (by {operation.by})"
