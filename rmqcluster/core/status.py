@@ -1,18 +1,20 @@
 """What the cluster looks like from here: one honest record out of everything that could be read.
 
 Pure: the callers bring what they read (Redis, brokers asked directly, supervisors asked directly) and get a
-verdict with its reasons, what happens by itself (`next`) and what a person should type (`do`). The words are
-in `status_words`; text for a terminal is in `status_text`. Unknown is `None` and never counted as bad or good.
+verdict with its reasons, what happens by itself (`next`) and what a person should type (`do`). The rows are made
+in `status_members`, the words in `status_words` and the checks that it calls, the text for a terminal in
+`status_text`. Unknown is `None` and never counted as bad or good.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rmqcluster.core.model import Announcement, BrokerPhase, Policy, StoreView, View
+from rmqcluster.core.model import Announcement, OperationKind, Policy, StoreView, View
+from rmqcluster.core.status_format import shown as shown
 from rmqcluster.errors import ExitCode
 
-SHOWN_CHARACTERS = 400
+DONT = "DON'T "  # how an item of `do` begins that must not be typed
 
 
 class Verdict(StrEnum):
@@ -30,6 +32,16 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """The last move of the master label, from the history. `at` is Unix seconds."""
+
+    was: str
+    to: str
+    at: float
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """Everything that could be read. All ages are seconds; None is unknown."""
 
@@ -44,7 +56,12 @@ class Sources:
     reports: Mapping[str, Announcement] = field(default_factory=dict)  # supervisors asked directly
     management: Mapping[str, str] = field(default_factory=dict)  # addresses known otherwise than from Redis
     named: frozenset[str] = frozenset()  # further members that somebody knows of
+    hosts: Mapping[str, str] = field(default_factory=dict)  # where each member's good disk was last seen
     lost_seconds: Mapping[str, float] = field(default_factory=dict)  # since when a member has been lost
+    stopped_seconds: Mapping[str, float] = field(default_factory=dict)  # since when it has been stopped on request
+    minority_seconds: float | None = None  # since when no broker has seen a majority
+    moved: Moved | None = None
+    alarm_facts: tuple[str, ...] = ()  # about the nodes with an alarm: what is free, what is large
     cluster_id: str | None = None  # known otherwise than from Redis
     warnings: tuple[str, ...] = ()  # about Redis, beside those of `store`
 
@@ -64,6 +81,7 @@ class MemberStatus:
     http: str | None = None
     management: str | None = None
     held: str | None = None
+    drained: bool | None = None  # shown as its state
 
     @property
     def serves(self) -> bool:
@@ -92,8 +110,33 @@ class MemberStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class OperationStatus:
+    """The operation under way. `since` is Unix seconds by the clock of Redis."""
+
+    kind: OperationKind
+    subject: str  # "" for the whole cluster
+    by: str
+    since: float
+    seconds_left: float
+    epoch: int
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "kind": self.kind.value,
+            "subject": self.subject,
+            "by": self.by,
+            "since": self.since,
+            "seconds_left": self.seconds_left,
+            "epoch": self.epoch,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """The contract of `status --json` and `/status`, with the headline that people read first."""
+    """The contract of `status --json` and `/status`, with the headline that people read first.
+
+    `notes` are facts that make nothing worse than it is meant to be; they are shown to people alone.
+    """
 
     verdict: Verdict
     headline: str
@@ -109,6 +152,9 @@ class Status:
     redis_reachable: bool | None
     redis_last_contact_seconds: float | None
     redis_warnings: tuple[str, ...] = ()
+    operation: OperationStatus | None = None
+    moved: Moved | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -137,116 +183,5 @@ class Status:
                 "last_contact_seconds": self.redis_last_contact_seconds,
                 "warnings": list(self.redis_warnings),
             },
-            "operation": None,
+            "operation": self.operation.as_json() if self.operation else None,
         }
-
-
-def shown(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    """`text` fit for a terminal, a log or a page: control and bidirectional characters escaped, length limited."""
-    cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
-
-
-def known_views(sources: Sources) -> dict[str, View]:
-    """The newest view of each broker that has one: asked directly, else as announced."""
-    announced = sources.store.announcements if sources.store else {}
-    views = {node: said.view for node, said in announced.items() if said.view is not None}
-    views |= {node: said.view for node, said in sources.reports.items() if said.view is not None}
-    return views | dict(sources.views)
-
-
-def member_names(sources: Sources) -> list[str]:
-    """Everybody known: registered, announced, listed by a broker, or named by a supervisor."""
-    names = set(sources.reports) | set(sources.views) | sources.named
-    if sources.store is not None:
-        names |= sources.store.members | set(sources.store.announcements) | set(sources.store.heartbeats)
-    for view in known_views(sources).values():
-        names |= view.members
-    return sorted(names)
-
-
-def is_running(node: str, said: Announcement | None, views: Mapping[str, View]) -> bool | None:
-    """Does this member's broker run? Its own word first, then anyone who sees it, then those who miss it."""
-    own = views.get(node)
-    if own is not None:
-        return node in own.running
-    if said is not None and said.broker in (BrokerPhase.DOWN, BrokerPhase.STARTING):
-        return False
-    others = [view for view in views.values() if node in view.members]
-    if any(node in view.running for view in others):
-        return True
-    if others:
-        return False
-    return True if said is not None and said.broker is BrokerPhase.READY else None
-
-
-def is_mutual(node: str, policy: Policy, views: Mapping[str, View]) -> bool | None:
-    """Does this broker list a majority that lists it in turn, itself included? None when too few were read.
-
-    The majority is of the expected size or of the listed members, whichever is larger.
-    """
-    own = views.get(node)
-    if own is None:
-        return None
-    if node not in own.members:
-        return False
-    needed = max(policy.size, len(own.members)) // 2 + 1
-    agree = sum(1 for peer in own.members if peer in views and node in views[peer].members)
-    unheard = sum(1 for peer in own.members if peer not in views)
-    if agree >= needed:
-        return True
-    return None if agree + unheard >= needed else False
-
-
-def describe_members(sources: Sources) -> tuple[MemberStatus, ...]:
-    """One row per member, sorted by name."""
-    views = known_views(sources)
-    return tuple(_describe_member(node, sources, views) for node in member_names(sources))
-
-
-def _describe_member(node: str, sources: Sources, views: Mapping[str, View]) -> MemberStatus:
-    store = sources.store
-    said = sources.reports.get(node) or (store.announcements.get(node) if store else None)
-    running = is_running(node, said, views)
-    mutual = False if running is False else is_mutual(node, sources.policy, views)
-    if running is not False and said is not None and said.mutual is not None and node not in sources.views:
-        mutual = said.mutual
-    return MemberStatus(
-        node=shown(node, 120),
-        role="master" if store is not None and store.master == node else "member",
-        registered=None if store is None else node in store.members,
-        heartbeat_age_seconds=_heartbeat_age(node, sources),
-        running=running,
-        mutual=mutual,
-        state=_state(node, said, sources, running),
-        version=_optional(said.version if said else None),
-        http=_optional(said.http if said else None),
-        management=_optional((said.management if said else None) or sources.management.get(node)),
-        held=_optional(said.held if said else None),
-    )
-
-
-def _heartbeat_age(node: str, sources: Sources) -> float | None:
-    """Seconds since the last beat, from the time its key still lives; None when there is no heartbeat."""
-    if sources.store is None or node not in sources.store.heartbeats:
-        return None
-    left = sources.store.heartbeats[node] - sources.store_age_seconds
-    return None if left <= 0 else round(max(0.0, sources.policy.ttl_seconds - left), 1)
-
-
-def _state(node: str, said: Announcement | None, sources: Sources, running: bool | None) -> str | None:
-    if said is not None and said.state:
-        return shown(said.state, 60)
-    if said is not None and said.broker is not BrokerPhase.READY:
-        return said.broker.value
-    if running:
-        return "running"
-    if sources.store is None and running is None:
-        return None
-    if _heartbeat_age(node, sources) is None:
-        return "lost"
-    return "down" if running is False else None
-
-
-def _optional(text: str | None) -> str | None:
-    return shown(text) if text else None

@@ -1,29 +1,35 @@
 """A status as text: under ten lines and the table for `status`, and the fixed lines of `health`."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
-from rmqcluster.core.status import MemberStatus, Status
-from rmqcluster.core.status_words import duration
+from rmqcluster.core.status import DONT, MemberStatus, Status
+from rmqcluster.core.status_format import clock, duration
+from rmqcluster.core.status_format import short_name as short_name
+from rmqcluster.core.status_format import utc as utc
 
-FACTS_SHOWN = 3
+UP_STATES = ("running", "member", "drained")  # words that a broker that is down cannot mean
+LINES_MAX = 9  # before the table
+SENTENCES_SHOWN = 3
+MOVED_SHOWN_SECONDS = 86400.0  # an older move of the master is history
 COLUMNS = ("MEMBER", "ROLE", "STATE", "RUNNING", "MUTUAL", "REGISTERED", "HEARTBEAT", "VERSION", "MANAGEMENT")
 
 
 def status_text(status: Status, unix_seconds: float | None = None) -> str:
-    """Headline, facts, master, NEXT, DO: under ten lines; then a blank line and one row per member.
+    """Headline, facts, master, NEXT, DO, DON'T: under ten lines; then a blank line and one row per member.
 
     `unix_seconds` is when it was read; it is shown in UTC.
     """
-    lines = [status.headline, *_first(status.reasons, FACTS_SHOWN, "facts, see --json")]
-    lines.append(_identity_line(status, unix_seconds))
+    rest = [_identity_line(status, unix_seconds)]
     if status.redis_warnings:
-        lines.append("WARN " + "; ".join(status.redis_warnings))
-    lines.append("NEXT " + _joined(status.next))
-    lines.append("DO   " + _joined(status.do))
-    if status.members:
-        lines += ["", *member_table(status.members)]
-    return "\n".join(lines)
+        rest.append("WARN " + "; ".join(status.redis_warnings))
+    rest.append("NEXT " + _joined(status.next))
+    rest.append("DO   " + _joined([item for item in status.do if not item.startswith(DONT)]))
+    donts = [item.removeprefix(DONT) for item in status.do if item.startswith(DONT)]
+    if donts:
+        rest.append(DONT + _joined(donts))
+    facts = _first((*status.reasons, *status.notes), LINES_MAX - 1 - len(rest), "facts, see --json")
+    table = ["", *member_table(status.members)] if status.members else []
+    return "\n".join([status.headline, *facts, *rest, *table])
 
 
 def health_text(status: Status, postgres: str) -> str:
@@ -46,7 +52,9 @@ def member_word(member: MemberStatus) -> str:
     if member.running is None:
         return "unknown"
     if not member.running:
-        return member.state if member.state not in (None, "running") else "down"
+        return "down" if member.state in (None, *UP_STATES) else member.state
+    if member.drained:
+        return "drained"
     if member.mutual is False:
         return "running, but no member of the cluster"
     if member.mutual is None:
@@ -65,22 +73,11 @@ def redis_word(status: Status) -> str:
     return "unknown" if status.redis_reachable is None else "unreachable"
 
 
-def short_name(node: str) -> str:
-    """`rabbit@rabbitmq1` is `rabbitmq1`; names that share a host keep their first part."""
-    name, _, host = node.partition("@")
-    return name if host in ("", "localhost") else host
-
-
 def member_table(members: Sequence[MemberStatus]) -> list[str]:
     """Aligned columns; unknown is `?`, nothing is `-`."""
     rows = [COLUMNS, *(_row(member) for member in members)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def utc(unix_seconds: float) -> str:
-    """`2026-01-31 03:11:20Z`."""
-    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _row(member: MemberStatus) -> tuple[str, ...]:
@@ -109,11 +106,18 @@ def _identity_line(status: Status, unix_seconds: float | None) -> str:
     contact = status.redis_last_contact_seconds
     silent = "" if status.redis_reachable or contact is None else f", Redis last heard {duration(contact)} ago"
     when = "" if unix_seconds is None else f", {utc(unix_seconds)}"
-    return f"master {master}, cluster {cluster}, epoch {epoch}{silent}{when}"
+    return f"master {master}{_move(status, unix_seconds)}, cluster {cluster}, epoch {epoch}{silent}{when}"
+
+
+def _move(status: Status, unix_seconds: float | None) -> str:
+    moved = status.moved
+    if moved is None or unix_seconds is None or unix_seconds - moved.at > MOVED_SHOWN_SECONDS:
+        return ""
+    return f" (was {moved.was}, moved {clock(moved.at)}, epoch {moved.epoch})"
 
 
 def _joined(sentences: Sequence[str]) -> str:
-    return "; ".join(_first(sentences, FACTS_SHOWN, "")) or "nothing"
+    return "; ".join(_first(sentences, SENTENCES_SHOWN, "")) or "nothing"
 
 
 def _first(texts: Sequence[str], count: int, rest: str) -> list[str]:

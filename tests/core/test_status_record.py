@@ -4,10 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from test_status_words import ALL, SITUATIONS, A, B, C, said, status, store, view, without_c
+from test_status_words import ALL, REPLACE, SITUATIONS, A, B, C, said, status, store, view, without_c
 
 from rmqcluster.core.model import BrokerPhase, Policy, StoreView
-from rmqcluster.core.status import Sources, is_mutual, is_running, shown
+from rmqcluster.core.status import Moved, Sources
+from rmqcluster.core.status_format import clock, shown, utc
+from rmqcluster.core.status_members import is_mutual, is_running
 from rmqcluster.core.status_text import health_text, status_text
 from rmqcluster.core.status_words import summarise
 
@@ -141,25 +143,64 @@ def test_shown_limits_length() -> None:
 
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_text_is_short(name: str) -> None:
-    """Under ten lines before the member table, with NEXT and DO at their end."""
+    """Under ten lines before the member table, with NEXT, DO and what not to do at their end."""
     lines = status_text(SITUATIONS[name][0], 1_700_000_000.0).split("\n\n")[0].split("\n")
+    ends = [line[:5] for line in lines if line.startswith(("NEXT ", "DO   ", "DON'T"))]
 
     assert len(lines) < 10
-    assert [line[:5] for line in lines[-2:]] == ["NEXT ", "DO   "]
+    assert ends in (["NEXT ", "DO   "], ["NEXT ", "DO   ", "DON'T"])
+    assert lines[-len(ends) :] == [line for line in lines if line[:5] in ends]
 
 
 def test_status_text_of_a_lost_host() -> None:
     """The whole text, as an operator reads it."""
-    text = status_text(status(without_c(), lost_seconds={C: 161.0}), 1_700_000_000.0)
+    moved = Moved(was=C, to=A, at=1_699_999_880.0, epoch=14)
+    text = status_text(status(without_c(), lost_seconds={C: 161.0}, moved=moved), 1_700_000_000.0)
 
     assert text.split("\n\n")[0] == (
-        "DEGRADED  2 of 3 members serve. One more loss stops all quorum queues.\n"
+        "DEGRADED  2 of 3 members serve, clients OK via a b. One more loss stops all quorum queues.\n"
         "rabbit@c LOST 2m41s: no heartbeat, 2 of 2 peers do not see it\n"
         "2 of 3 members are mutual and registered\n"
-        "master rabbit@a, cluster id-1, epoch 14, 2023-11-14 22:13:20Z\n"
-        "NEXT rabbit@c rejoins by itself with its disk\n"
-        "DO   start the host or container of rabbit@c again; its disk brings it back"
+        "master rabbit@a (was rabbit@c, moved 22:11:20Z, epoch 14), cluster id-1, epoch 14, 2023-11-14 22:13:20Z\n"
+        "NEXT nothing is forgotten: rabbit@c rejoins by itself with its disk\n"
+        "DO   nothing tonight. Disk of rabbit@c gone for good: start it blank, then rmqcluster replace rabbit@c; "
+        "never to return: rmqcluster forget rabbit@c"
     )
+
+
+def test_operation_is_told_with_who_since_when_and_how_long() -> None:
+    """The record is in the JSON as it stands, its remaining time counted down since the reading; and in the text."""
+    found = status(store(operation=REPLACE, operation_left_seconds=100.0), store_age_seconds=10.0)
+    line = next(one for one in status_text(found, 0.0).split("\n") if one.startswith("OPERATION"))
+
+    assert found.as_json()["operation"] == {
+        "kind": "replace",
+        "subject": C,
+        "by": "monitor rabbit@a",
+        "since": 1_700_000_000.0,
+        "seconds_left": 90.0,
+        "epoch": 14,
+    }
+    assert line == (
+        "OPERATION replace rabbit@c (by monitor rabbit@a) since 22:13:20Z: "
+        "a member whose disk is gone is replaced; at most 1m30s left"
+    )
+
+
+def test_old_moves_of_the_master_are_history() -> None:
+    """A move of last week, or of a label that has moved on since, is no news."""
+    now = 1_700_000_000.0
+    old = status(store(), moved=Moved(B, A, now - 7 * 86400, 9))
+    other = status(store(), moved=Moved(A, B, now - 60, 9))
+
+    assert "(was" not in status_text(old, now)
+    assert "(was" not in status_text(other, now)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1e30, 1e30])
+def test_a_time_that_is_none_is_unknown(seconds: float) -> None:
+    """Times come from Redis; one that no calendar knows breaks nothing."""
+    assert utc(seconds) == clock(seconds) == "unknown"
 
 
 def test_health_report_lines() -> None:

@@ -6,9 +6,22 @@ from typing import Any
 
 import pytest
 
-from rmqcluster.core.model import Announcement, BrokerPhase, Claim, DiskKind, Policy, Record, StoreView, View
+from rmqcluster.core.model import (
+    Announcement,
+    BrokerPhase,
+    Claim,
+    DiskKind,
+    Lease,
+    Operation,
+    OperationKind,
+    Policy,
+    Record,
+    StoreView,
+    View,
+)
 from rmqcluster.core.status import Sources, Status, Verdict
-from rmqcluster.core.status_words import duration, summarise
+from rmqcluster.core.status_format import duration
+from rmqcluster.core.status_words import summarise
 from rmqcluster.errors import ExitCode
 
 A, B, C = "rabbit@a", "rabbit@b", "rabbit@c"
@@ -20,6 +33,7 @@ def view(*running: str, members: frozenset[str] = ALL, alarms: tuple[str, ...] =
 
 
 def said(node: str, seen: View | None = None, **changes: Any) -> Announcement:
+    """A healthy member's own words."""
     known = Announcement(
         node=node,
         instance=f"i-{node}",
@@ -64,6 +78,44 @@ ONLY_A = store({A: said(A, view(A))}, members=frozenset({A}))
 SPLIT = store({A: said(A, view(A, B)), B: said(B, view(A, B)), C: said(C, view(B, C))})
 HELD = "rabbit@c is forgotten by the cluster DO: rmqcluster rejoin c"
 
+REBALANCE = Operation("o-1", OperationKind.REBALANCE, "", "", "monitor rabbit@a", 14, 1_700_000_000.0, 120.0)
+REPLACE = replace(REBALANCE, kind=OperationKind.REPLACE, subject=C)
+SINGLE = "2 queues have a single replica by choice: / audit, / mail"
+BOOTING: dict[str, Any] = {
+    "broker": BrokerPhase.STARTING,
+    "view": None,
+    "mutual": None,
+    "listed": ALL,
+    "state": "booting",
+}
+WIPED: dict[str, Any] = {
+    "disk": DiskKind.AMNESIC,
+    "broker": BrokerPhase.DOWN,
+    "view": None,
+    "mutual": None,
+    "state": "waiting",
+    "host": "manager3",
+}
+
+
+def steward(*notes: str, **changes: Any) -> StoreView:
+    """A healthy cluster whose lease holder looked at the queues."""
+    known = {A: said(A, notes=notes), B: said(B), C: said(C)}
+    return store(known, lease=Lease(A, f"i-{A}", 14), **changes)
+
+
+def wiped(*notes: str, finding: str = "", seen: View | None = None, **of_c: Any) -> StoreView:
+    """C is there without its data; A holds the lease."""
+    seen = seen or view(A, B)
+    known = {
+        A: said(A, seen, notes=notes, findings=(finding,) if finding else ()),
+        B: said(B, seen),
+        C: replace(said(C), **{**WIPED, **of_c}),
+    }
+    pair = frozenset({A, B})
+    return store(known, lease=Lease(A, f"i-{A}", 14), members=pair, heartbeats=dict.fromkeys(pair, 12.0))
+
+
 SITUATIONS: dict[str, tuple[Status, Verdict, str, str, str]] = {
     "all is well": (status(store()), Verdict.HEALTHY, "", "", ""),
     "configured differently": (
@@ -77,15 +129,18 @@ SITUATIONS: dict[str, tuple[Status, Verdict, str, str, str]] = {
         status(without_c(), lost_seconds={C: 161.0}),
         Verdict.DEGRADED,
         "rabbit@c LOST 2m41s: no heartbeat, 2 of 2 peers do not see it",
-        "rabbit@c rejoins by itself with its disk",
-        "start the host or container of rabbit@c again",
+        "nothing is forgotten: rabbit@c rejoins by itself with its disk",
+        (
+            "nothing tonight. Disk of rabbit@c gone for good: start it blank, then rmqcluster replace rabbit@c; "
+            "never to return: rmqcluster forget rabbit@c"
+        ),
     ),
     "heartbeat gone, label not moved yet": (
         status(without_c(members=ALL)),
         Verdict.DEGRADED,
         "rabbit@c LOST: no heartbeat",
         "rejoins by itself",
-        "start the host",
+        "nothing tonight",
     ),
     "broker runs without its supervisor": (
         status(store({node: said(node) for node in (A, B)})),
@@ -118,9 +173,12 @@ SITUATIONS: dict[str, tuple[Status, Verdict, str, str, str]] = {
     "majority lost": (
         status(ONLY_A),
         Verdict.UNAVAILABLE,
-        "rabbit@b LOST",
-        "rabbit@b rejoins by itself with its disk",
-        "start the host or container of rabbit@b",
+        "rabbit@a WAITING for any 1 of: rabbit@b, rabbit@c",
+        "nothing, ever: it serves within seconds of the host returning",
+        (
+            "power on rabbit@b OR rabbit@c, or mend the network there. All these disks gone for good: "
+            "rmqcluster recover --from rabbit@a"
+        ),
     ),
     "registered names, no supervisor anywhere": (
         status(store({}, members=ALL)),
@@ -199,9 +257,15 @@ SITUATIONS: dict[str, tuple[Status, Verdict, str, str, str]] = {
         Verdict.DEGRADED,
         "the master rabbit@c is not a live member",
         "the monitor moves the label",
-        "start the host or container of rabbit@c",
+        "nothing tonight",
     ),
-    "paused": (status(store(paused="upgrade")), Verdict.DEGRADED, "paused: upgrade", "no automatic act", ""),
+    "paused": (
+        status(store(paused="upgrade, until 03:40:00Z")),
+        Verdict.DEGRADED,
+        "PAUSED: upgrade, until 03:40:00Z",
+        "no automatic act",
+        "rmqcluster resume",
+    ),
     "record lost": (
         status(store(record=None)),
         Verdict.DEGRADED,
@@ -209,12 +273,97 @@ SITUATIONS: dict[str, tuple[Status, Verdict, str, str, str]] = {
         "restored from a majority of the disks",
         "",
     ),
+    "drained": (
+        status(store({A: said(A), B: said(B), C: said(C, drained=True)})),
+        Verdict.DEGRADED,
+        "rabbit@c DRAINED: in maintenance",
+        "stays drained until it is revived or restarted",
+        "rmqcluster revive rabbit@c",
+    ),
+    "stopping": (
+        status(
+            store(
+                {A: said(A), B: said(B), C: said(C, state="stopping", broker=BrokerPhase.STOPPING)},
+                members=frozenset({A, B}),
+                heartbeats={A: 9.0, B: 9.0},
+            )
+        ),
+        Verdict.DEGRADED,
+        "rabbit@c is STOPPING: it was asked to stop",
+        "rejoins by itself with its disk",
+        "",
+    ),
+    "stopped on request": (
+        status(without_c(), stopped_seconds={C: 65.0}),
+        Verdict.DEGRADED,
+        "rabbit@c STOPPED 1m05s ago: it was asked to stop",
+        "started again, rabbit@c rejoins by itself",
+        "start rabbit@c when it is due",
+    ),
+    "one name, two instances": (
+        status(
+            store({A: said(A), B: said(B), C: said(C, state="twin")}, heartbeats={A: 9.0, B: 9.0}),
+        ),
+        Verdict.DEGRADED,
+        "rabbit@c is not registered: another instance beats under its name",
+        "the second one writes no heartbeat",
+        "stop one of the two instances of rabbit@c",
+    ),
+    "rebalance under way": (
+        status(store(operation=REBALANCE, operation_left_seconds=118.0)),
+        Verdict.HEALTHY,
+        "",
+        "the rebalance ends by itself",
+        "",
+    ),
+    "deliberate single replicas": (status(steward(SINGLE)), Verdict.HEALTHY, "", "", ""),
+    "replicas missing": (
+        status(steward("412 queues at 2/3 replicas, 0 leaderless")),
+        Verdict.DEGRADED,
+        "412 queues at 2/3 replicas",
+        "missing replicas grow to each queue's target by themselves",
+        "",
+    ),
+    "blank disk, to be replaced": (
+        status(wiped(finding="rabbit@c waits for other replicas of / tasks to be there and caught up")),
+        Verdict.DEGRADED,
+        "rabbit@c BLANK DISK under a known name (host manager3); client ports CLOSED: waits for other replicas",
+        "rabbit@c is replaced by itself as soon as",
+        "DON'T restart the other members",
+    ),
+    "majority of the disks gone": (
+        status(
+            store(
+                {A: said(A, view(A)), B: said(B, **WIPED), C: said(C, **WIPED)},
+                members=frozenset({A}),
+                heartbeats={A: 9.0},
+            )
+        ),
+        Verdict.UNAVAILABLE,
+        "2 of 3 disks are gone (rabbit@b, rabbit@c): no majority of the disks is left",
+        "what is left is kept as it is",
+        "mount the good disks of rabbit@b, rabbit@c; gone for good: rmqcluster recover --from rabbit@a",
+    ),
+    "all boot after a power cut": (
+        status(store({node: said(node, **BOOTING) for node in ALL}, heartbeats={}, members=frozenset())),
+        Verdict.UNAVAILABLE,
+        "rabbit@a is not registered yet: booting",
+        "rabbit@a registers as soon as its membership is proven",
+        "",
+    ),
+    "fewer than expected": (
+        summarise(Sources(policy=Policy(size=5), store=store())),
+        Verdict.DEGRADED,
+        "3 of 5 members are mutual and registered, 3 are known",
+        "a node with a blank disk joins by itself",
+        "start 2 more nodes, or set RMQCLUSTER_SIZE=3",
+    ),
     "more than expected": (
         summarise(Sources(policy=Policy(size=1), store=store())),
         Verdict.DEGRADED,
         "3 members are known, RMQCLUSTER_SIZE is 1",
         "",
-        "set RMQCLUSTER_SIZE",
+        "to grow: set RMQCLUSTER_SIZE=3 on every node; to shrink: rmqcluster drain N",
     ),
 }
 
@@ -252,7 +401,7 @@ def test_exit_codes_follow_the_verdict() -> None:
 
 HEADLINES = {
     "all is well": "HEALTHY  3 of 3 members serve.",
-    "host lost": "DEGRADED  2 of 3 members serve. One more loss stops all quorum queues.",
+    "host lost": "DEGRADED  2 of 3 members serve, clients OK via a b. One more loss stops all quorum queues.",
     "disk alarm": "BLOCKED  publishers blocked on ALL nodes; consumers work. 3 of 3 members serve.",
     "Redis gone, brokers asked directly": "COORDINATION LOST. Brokers 3 of 3 serve, clients unaffected.",
     "majority lost": "UNAVAILABLE  1 of 3 up; metadata and quorum queues have no majority. Data on the disks is kept.",
@@ -266,6 +415,74 @@ HEADLINES = {
 def test_headline(name: str) -> None:
     """The first line says how bad it is and what still works."""
     assert SITUATIONS[name][0].headline == HEADLINES[name]
+
+
+PAIR = frozenset({A, B})
+STEPS = [
+    (wiped(), 1, "its old self is being forgotten; client ports CLOSED"),
+    (wiped(seen=view(A, B, members=PAIR)), 2, "old self forgotten, it boots next"),
+    (wiped(seen=view(A, B, members=PAIR), broker=BrokerPhase.STARTING), 3, "it boots and joins"),
+    (steward("292 queues at 2/3 replicas"), 4, "old self forgotten, joined; 292 queues at 2/3 replicas"),
+    (steward(SINGLE), 5, "replicas are there"),
+]
+
+
+@pytest.mark.parametrize(("reading", "step", "words"), STEPS)
+def test_replacing_shows_its_step(reading: StoreView, step: int, words: str) -> None:
+    """How far a wiped member has come is read from what the brokers list, with what must not be done meanwhile."""
+    found = status(replace(reading, operation=REPLACE, operation_left_seconds=60.0))
+    shown = next(reason for reason in found.reasons if "REPLACING" in reason)
+
+    assert shown.startswith(f"rabbit@c REPLACING {step}/5: majority ok, ")
+    assert words in shown
+    assert found.verdict is Verdict.DEGRADED
+    assert any(item.startswith("DON'T restart rabbit@a or rabbit@b") for item in found.do)
+    assert not any("BLANK DISK" in reason for reason in found.reasons)
+
+
+def test_notes_of_others_than_the_lease_holder_do_not_count() -> None:
+    """What a former lease holder still announces is old; without a lease nobody's look counts."""
+    notes = ("9 queues at 1/3 replicas, 9 leaderless",)
+    known = {A: said(A), B: said(B, notes=notes), C: said(C)}
+
+    assert status(store(known, lease=Lease(A, "i", 14))).verdict is Verdict.HEALTHY
+    assert status(store(known)).verdict is Verdict.HEALTHY
+    assert status(store(known, lease=Lease(B, "i", 14))).verdict is Verdict.DEGRADED
+
+
+def test_notes_are_told_by_the_master_while_a_monitor_without_a_broker_holds_the_lease() -> None:
+    """A monitor that is no member cannot look at queues itself; the master does it."""
+    known = {A: said(A, notes=("9 queues at 1/3 replicas",)), B: said(B), C: said(C)}
+
+    assert status(store(known, lease=Lease("monitor@x", "i", 14))).reasons[0] == "9 queues at 1/3 replicas"
+
+
+def test_recover_is_not_offered_while_anything_is_unknown() -> None:
+    """A majority that may serve unseen is no lost majority: no word of recover."""
+    found = status(None, named=ALL, reports={A: said(A, view=None)})
+
+    assert found.verdict is Verdict.UNKNOWN
+    assert not any("recover" in item for item in found.do)
+
+
+def test_majority_of_an_old_mnesia_that_boots_may_need_all() -> None:
+    """Before 4.3 the survivors of a common death may wait for all of them, and the screen says so."""
+    old, new = (
+        status(store({A: said(A, **BOOTING, version=version)}, members=frozenset(), heartbeats={}))
+        for version in ("3.10.8", "4.3.0")
+    )
+
+    assert any("may all be needed" in item for item in old.next)
+    assert not any("may all be needed" in item for item in new.next)
+
+
+def test_even_size_is_told_and_harmless() -> None:
+    """Four members bear no more losses than three; that is worth a line, not a verdict."""
+    four = {node: said(node, view(*ALL, "rabbit@d", members=ALL | {"rabbit@d"})) for node in (*ALL, "rabbit@d")}
+    found = summarise(Sources(policy=Policy(size=4), store=store(four)))
+
+    assert found.verdict is Verdict.HEALTHY
+    assert found.notes == ("RMQCLUSTER_SIZE is 4: an even size bears no more losses than 3",)
 
 
 @pytest.mark.parametrize(
