@@ -1,7 +1,6 @@
 """What the checks of a status share: the note that each yields, and the counts that several of them need."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from rmqcluster.core.model import Announcement, BrokerPhase, DiskKind, Operation
 from rmqcluster.core.status import MemberStatus, Sources
@@ -19,7 +18,7 @@ class Note:
     harmless: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Picture:
     """The rows, and what the brokers list, all of them together."""
 
@@ -32,7 +31,7 @@ class Picture:
         """How many members there should be."""
         return max(self.sources.policy.size, len(self.listed))
 
-    @cached_property
+    @property
     def serving(self) -> int:
         return sum(1 for member in self.members if member.serves)
 
@@ -45,7 +44,7 @@ class Picture:
         """A majority of what the brokers list; of the expected size while nothing is listed."""
         return (len(self.listed) or self.sources.policy.size) // 2 + 1
 
-    @cached_property
+    @property
     def up(self) -> tuple[str, ...]:
         """Members whose broker serves, or boots and waits for others, with the data that it has."""
         found = []
@@ -63,7 +62,7 @@ class Picture:
         may_serve = max(self.serving, len(self.up)) + self.undecided
         return bool(self.listed) and may_serve < self.needed
 
-    @cached_property
+    @property
     def alarms(self) -> tuple[str, ...]:
         views = known_views(self.sources).values()
         return tuple(sorted({shown(alarm, 120) for view in views for alarm in view.alarms}))
