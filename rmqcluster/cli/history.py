@@ -1,4 +1,4 @@
-"""`history` and `explain`: what happened and by which rule; what would be done next, and why not yet."""
+"""`history`: what happened, by whom and by which rule."""
 
 import time
 from dataclasses import asdict
@@ -6,9 +6,7 @@ from dataclasses import asdict
 import click
 
 from rmqcluster.agent.ports import Event
-from rmqcluster.cli.gather import NoAnswer, fetch
 from rmqcluster.cli.session import Session, command_options, echo_json
-from rmqcluster.core.engine import render_tables
 from rmqcluster.core.status import shown
 from rmqcluster.core.status_text import utc
 from rmqcluster.errors import StoreUnavailable
@@ -68,23 +66,3 @@ def event_line(event: Event) -> str:
     by = f"rule {event.rule} " if event.rule else ""
     epoch = f"epoch {event.epoch} " if event.epoch else ""
     return f"{utc(event.at)}  {shown(event.actor, 120)}  {shown(event.kind, 60)}  {by}{epoch}{shown(event.text, 1000)}"
-
-
-@click.command()
-@command_options()
-def explain(session: Session, as_json: bool) -> int:
-    """The rule tables, and which rule each supervisor within reach follows now, and why."""
-    now = {}
-    for address, node in session.supervisors.items():
-        try:
-            now[node] = [shown(line) for line in fetch(address, "/livez").splitlines()]
-        except NoAnswer as error:
-            now[node] = [shown(str(error))]
-    if as_json:
-        echo_json({"rules": render_tables().splitlines(), "now": now})
-        return 0
-    click.echo(render_tables())
-    click.echo("\nNow")
-    for node, lines in now.items():
-        click.echo(f"{node}\n" + "\n".join(f"     {line}" for line in lines))
-    return 0

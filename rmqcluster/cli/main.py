@@ -10,8 +10,12 @@ from rmqcluster import __version__
 from rmqcluster.cli.clear import clear
 from rmqcluster.cli.demo import demo
 from rmqcluster.cli.doctor import doctor
+from rmqcluster.cli.explain import explain
+from rmqcluster.cli.giving_up import forget, recover
 from rmqcluster.cli.healthcheck import check
-from rmqcluster.cli.history import explain, history
+from rmqcluster.cli.history import history
+from rmqcluster.cli.operate import drain, failover, rebalance, rejoin, replace, revive
+from rmqcluster.cli.pausing import pause, resume
 from rmqcluster.cli.session import DEMO_KEY
 from rmqcluster.cli.status import health, status, wait
 from rmqcluster.errors import ExitCode, RmqclusterError
@@ -44,7 +48,17 @@ def healthcheck() -> int:
     return check(os.environ)
 
 
-for command in (status, health, wait, clear, history, explain, doctor, demo):
+@cli.command()
+def monitor() -> int:
+    """The failover monitor alone: it has no broker, so it asks the members' management APIs."""
+    from rmqcluster.agent.wiring import run_monitor
+
+    return run_monitor()
+
+
+LOOKING = (status, health, wait, history, explain, doctor)
+ACTING = (pause, resume, failover, rebalance, drain, revive, forget, replace, rejoin, recover, clear)
+for command in (*LOOKING, *ACTING, demo):
     cli.add_command(command)
 
 
