@@ -26,6 +26,8 @@ def status_of(published: Published, now: float, settings: Settings) -> Status:
             views=seen.peer_views,
             reports={seen.me: _self_report(published, settings)},
             management=dict(peers),
+            hosts=dict(seen.disk.marker.hosts) if seen.disk.marker else {},
+            lost_seconds={node: max(0.0, now - since) for node, since in seen.missed_since.items()},
             cluster_id=seen.seen_cluster_id,
         )
     )
@@ -60,4 +62,5 @@ def _self_report(published: Published, settings: Settings) -> Announcement:
         view=seen.view,
         state=decision.state,
         held=decision.held,
+        drained=seen.drained,
     )

@@ -47,6 +47,17 @@ def _families(status: Status, published: Published) -> Iterator[tuple[str, str, 
     yield "rmqcluster_registered", "Am I registered?", [("", published.registered)]
     yield "rmqcluster_held", "Do I wait for a person?", [("", decision.held is not None)]
     yield "rmqcluster_decision_rule", "Number of the rule that decided last.", [("", float(decision.rule))]
+    operation = status.operation
+    under_way: list[Sample] = [("", None if seen.store is None else operation is not None)]
+    yield "rmqcluster_operation_in_progress", "Is a disruptive operation under way?", under_way
+    yield (
+        "rmqcluster_operation_seconds_left",
+        "Until the deadline of the operation under way.",
+        [(label("kind", operation.kind), operation.seconds_left)] if operation is not None else [],
+    )
+    yield "rmqcluster_paused", "Has a person paused automatic acts?", [("", _paused(status))]
+    yield "rmqcluster_member_drained", "Is it in maintenance?", [_of(row, row.drained) for row in rows]
+    yield "rmqcluster_member_held", "Does it wait for a person?", [_of(row, _held(row)) for row in rows]
     yield "rmqcluster_member_running", "Does this member's broker run?", [_of(row, row.running) for row in rows]
     yield "rmqcluster_member_mutual", "Is this membership proven?", [_of(row, row.mutual) for row in rows]
     yield "rmqcluster_member_registered", "Is it registered?", [_of(row, row.registered) for row in rows]
@@ -56,6 +67,15 @@ def _families(status: Status, published: Published) -> Iterator[tuple[str, str, 
         "Since its last heartbeat.",
         [_of(row, row.heartbeat_age_seconds) for row in rows],
     )
+
+
+def _paused(status: Status) -> bool | None:
+    return (status.paused is not None) if status.redis_reachable else None
+
+
+def _held(row: MemberStatus) -> bool | None:
+    """Only who speaks of itself is known not to be held."""
+    return None if row.drained is None else row.held is not None
 
 
 def label(name: str, value: str) -> str:

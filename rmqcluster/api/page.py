@@ -2,7 +2,7 @@
 
 from html import escape
 
-from rmqcluster.core.status import MemberStatus, Status, Verdict
+from rmqcluster.core.status import DONT, MemberStatus, Status, Verdict
 
 REFRESH_SECONDS = 5
 COLOURS = {
@@ -23,7 +23,8 @@ def page_html(status: Status, node: str) -> str:
     """Everything that came from outside is escaped here, once more, for HTML."""
     head = "".join(f"<th>{name}</th>" for name in COLUMNS)
     rows = "".join(_row(member) for member in status.members)
-    facts = "".join(f"<li>{escape(reason)}</li>" for reason in status.reasons)
+    facts = "".join(f"<li>{escape(fact)}</li>" for fact in (*status.reasons, *status.notes))
+    to_do, donts = status.to_do
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}"><title>{status.verdict} - rmqcluster</title>'
@@ -32,7 +33,7 @@ def page_html(status: Status, node: str) -> str:
         f"<dt>Master</dt><dd>{escape(status.master or 'unknown or none')}</dd>"
         f"<dt>Cluster</dt><dd>{escape(status.cluster_id or 'unknown')}, epoch {_number(status.epoch)}</dd>"
         f"<dt>Redis</dt><dd>{_redis(status)}</dd>"
-        f"<dt>NEXT</dt><dd>{_sentences(status.next)}</dd><dt>DO</dt><dd>{_sentences(status.do)}</dd></dl>"
+        f"<dt>NEXT</dt><dd>{_sentences(status.next)}</dd><dt>DO</dt><dd>{_sentences(to_do)}</dd>{_donts(donts)}</dl>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         f"<p>as seen by {escape(node)}</p></body></html>\n"
     )
@@ -65,6 +66,10 @@ def _number(value: int | None) -> str:
 def _redis(status: Status) -> str:
     words = "answers" if status.redis_reachable else "does not answer"
     return escape("; ".join((words, *status.redis_warnings)))
+
+
+def _donts(texts: tuple[str, ...]) -> str:
+    return f"<dt>{escape(DONT.strip())}</dt><dd>{_sentences(texts)}</dd>" if texts else ""
 
 
 def _sentences(texts: tuple[str, ...]) -> str:

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from rmqcluster.broker.management import ManagementApi
+from rmqcluster.cli.alarms import alarm_facts
+from rmqcluster.cli.past import Past, read_past
 from rmqcluster.cli.session import Session
 from rmqcluster.config.settings import Settings
 from rmqcluster.core.model import Announcement, BrokerPhase, DiskKind, StoreView, View
@@ -40,27 +42,37 @@ def read_status(session: Session) -> Status:
     except StoreUnavailable as error:
         store, trouble = None, str(error)
     if store is not None and any(said.view for said in store.announcements.values()):
-        return summarise(
-            Sources(
-                policy=session.settings.policy,
-                store=store,
-                store_age_seconds=time.monotonic() - started_at,
-                store_address=session.settings.redis.address,
-                lost_seconds=_lost_seconds(session),
-            )
-        )
+        return summarise(_from_store(session, store, started_at))
     return summarise(_directly(session, store, trouble))
 
 
-def _lost_seconds(session: Session) -> dict[str, float]:
-    """Since when members are lost, from the history; empty when that cannot be read. The clocks are for people."""
+def _from_store(session: Session, store: StoreView, started_at: float) -> Sources:
+    """Redis knows what the brokers see; the history adds since when, and the brokers what is behind an alarm."""
+    settings, past = session.settings, _past(session)
+    said = store.announcements
+    views = {node: one.view for node, one in said.items() if one.view is not None}
+    addresses = {node: one.management for node, one in said.items() if node in views and one.management}
+    facts = alarm_facts(settings, views, addresses)
+    return Sources(
+        policy=settings.policy,
+        store=store,
+        store_age_seconds=time.monotonic() - started_at,
+        store_address=settings.redis.address,
+        lost_seconds=past.lost_seconds,
+        stopped_seconds=past.stopped_seconds,
+        minority_seconds=past.minority_seconds,
+        moved=past.moved,
+        alarm_facts=facts,
+    )
+
+
+def _past(session: Session) -> Past:
+    """What the history tells; nothing when it cannot be read."""
     try:
         events = session.store.recent_events(EVENTS_READ)
     except StoreUnavailable:
-        return {}
-    now = datetime.now(UTC).timestamp()
-    removed = [event for event in events if event.kind == "RemoveMember" and event.text.startswith("LOST ")]
-    return {event.text.removeprefix("LOST ").split(":", 1)[0]: max(0.0, now - event.at) for event in removed}
+        return Past()
+    return read_past(events, datetime.now(UTC).timestamp())
 
 
 def _directly(session: Session, store: StoreView | None, trouble: str) -> Sources:
@@ -73,17 +85,19 @@ def _directly(session: Session, store: StoreView | None, trouble: str) -> Source
         addresses = {settings.node: f"127.0.0.1:{settings.management_port}"}
     contacts = [_number(_part(document, "redis").get("last_contact_seconds")) for document in documents.values()]
     ids = {str(document["cluster_id"]) for document in documents.values() if document.get("cluster_id")}
+    views = ask_brokers(settings, addresses)
     return Sources(
         policy=settings.policy,
         store=store,
         store_address=settings.redis.address,
         store_trouble=trouble,
         last_contact_seconds=min((seconds for seconds in contacts if seconds is not None), default=None),
-        views=ask_brokers(settings, addresses),
+        views=views,
         reports={node: report for node, document in documents.items() if (report := _report(node, document))},
         management=addresses,
         named=frozenset(str(row["node"]) for row in rows if _is_text(row, "node")),
         cluster_id=ids.pop() if len(ids) == 1 else None,
+        alarm_facts=alarm_facts(settings, views, {node: addresses[node] for node in views}),
     )
 
 
@@ -154,7 +168,7 @@ def _report(node: str, document: Mapping[str, Any]) -> Announcement | None:
     return Announcement(
         node=node,
         instance="",
-        disk=DiskKind.BLANK,
+        disk=DiskKind.DATA,  # not told; nobody's disk is called lost without a word of its own
         broker=BrokerPhase.READY if row.get("running") is True else BrokerPhase.DOWN,
         version=_text(row, "version"),
         mutual=row["mutual"] if isinstance(row.get("mutual"), bool) else None,

@@ -165,6 +165,12 @@ class Status:
         """Node names of the mutual, registered, beating members."""
         return tuple(member.node for member in self.members if member.proven)
 
+    @property
+    def to_do(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """`do` in two parts: what to type, and what not to."""
+        wanted = tuple(item for item in self.do if not item.startswith(DONT))
+        return wanted, tuple(item.removeprefix(DONT) for item in self.do if item.startswith(DONT))
+
     def as_json(self) -> dict[str, object]:
         """The contract's JSON: these keys, this order, unknown as null."""
         return {

@@ -84,9 +84,9 @@ def absent(picture: Picture) -> Iterator[Note]:
     for member in picture.members:
         if member.held is not None or member.heartbeat_age_seconds is not None:
             continue
-        said = picture.said(member.node)
-        if said is not None and said.disk is DiskKind.AMNESIC:
+        if picture.is_wiped(member.node) or picture.is_replaced(member.node):
             continue  # told as a blank disk
+        said = picture.said(member.node)
         if said is not None:
             yield _on_its_way(member, said.broker)
         elif member.running:

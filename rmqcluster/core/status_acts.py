@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from rmqcluster.core.model import Announcement, BrokerPhase, DiskKind, OperationKind
+from rmqcluster.core.model import Announcement, BrokerPhase
 from rmqcluster.core.operations import KINDS, in_words
 from rmqcluster.core.status import DONT, MemberStatus
-from rmqcluster.core.status_format import clock, duration, name, names, shown
+from rmqcluster.core.status_format import clock, duration, names, shown
 from rmqcluster.core.status_members import known_views
 from rmqcluster.core.status_picture import Note, Picture
 
@@ -43,21 +43,15 @@ def blank(picture: Picture) -> Iterator[Note]:
     """A member whose disk is gone: a stranger with the same name."""
     for member in picture.members:
         said = picture.said(member.node)
-        if _is_replaced(picture, member.node):
+        if picture.is_replaced(member.node):
             yield _progress(picture, member, said)
-        elif said is not None and said.disk is DiskKind.AMNESIC and member.held is None:
-            found = _finding(picture, member.node) or "the monitor looks at its queues first"
+        elif picture.is_wiped(member.node) and member.held is None:
             disk = f"BLANK DISK under a known name{picture.place(member.node)}; client ports CLOSED"
             yield Note(
-                f"{member.node} {disk}: {found}",
+                f"{member.node} {disk}: {_finding(picture, member.node)}",
                 f"{member.node} is replaced by itself as soon as every queue keeps its majority without it",
                 f"{DONT}restart the other members: queues may have their only other replicas there",
             )
-
-
-def _is_replaced(picture: Picture, node: str) -> bool:
-    found = picture.operation
-    return found is not None and found.kind is OperationKind.REPLACE and name(found.subject) == node
 
 
 def _progress(picture: Picture, member: MemberStatus, said: Announcement | None) -> Note:
@@ -85,9 +79,12 @@ def _progress(picture: Picture, member: MemberStatus, said: Announcement | None)
 
 
 def _finding(picture: Picture, node: str) -> str:
+    """Why it is not replaced yet, in the words of the one who looks after the queues."""
     steward = picture.steward
     found = [text for text in (steward.findings if steward else ()) if text.startswith(f"{node} ")]
-    return shown(found[0].removeprefix(f"{node} ")) if found else ""
+    if not found:
+        return "nobody has looked at its queues yet"
+    return shown(found[0].removeprefix(f"{node} ")) or "nothing is in the way of replacing it"
 
 
 def maintenance(picture: Picture) -> Iterator[Note]:

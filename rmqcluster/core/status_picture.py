@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from rmqcluster.core.model import Announcement, BrokerPhase, DiskKind, Operation
+from rmqcluster.core.model import Announcement, BrokerPhase, DiskKind, Operation, OperationKind
 from rmqcluster.core.status import MemberStatus, Sources
-from rmqcluster.core.status_format import shown
+from rmqcluster.core.status_format import name, shown
 from rmqcluster.core.status_members import describe_members, known_views
 
 
@@ -80,6 +80,21 @@ class Picture:
         """What this member's supervisor says of itself."""
         store = self.sources.store
         return self.sources.reports.get(node) or (store.announcements.get(node) if store else None)
+
+    def is_wiped(self, node: str) -> bool:
+        """Is it there without the data that the cluster lists it for, and not merely in the middle of joining?"""
+        said, store = self.said(node), self.sources.store
+        if said is None or said.broker is not BrokerPhase.DOWN:
+            return False
+        committed = store.record.cluster_id if store and store.record else None
+        joins = said.cluster_id is not None and said.cluster_id == committed
+        listing = any(node in view.members for other, view in known_views(self.sources).items() if other != node)
+        return said.disk is DiskKind.AMNESIC or (said.disk is DiskKind.BLANK and listing and not joins)
+
+    def is_replaced(self, node: str) -> bool:
+        """Is an operation under way that gives this member's old self up?"""
+        found = self.operation
+        return found is not None and found.kind is OperationKind.REPLACE and name(found.subject) == node
 
     @property
     def steward(self) -> Announcement | None:

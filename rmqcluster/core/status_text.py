@@ -23,8 +23,8 @@ def status_text(status: Status, unix_seconds: float | None = None) -> str:
     if status.redis_warnings:
         rest.append("WARN " + "; ".join(status.redis_warnings))
     rest.append("NEXT " + _joined(status.next))
-    rest.append("DO   " + _joined([item for item in status.do if not item.startswith(DONT)]))
-    donts = [item.removeprefix(DONT) for item in status.do if item.startswith(DONT)]
+    to_do, donts = status.to_do
+    rest.append("DO   " + _joined(to_do))
     if donts:
         rest.append(DONT + _joined(donts))
     facts = _first((*status.reasons, *status.notes), LINES_MAX - 1 - len(rest), "facts, see --json")

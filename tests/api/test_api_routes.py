@@ -5,11 +5,11 @@ import re
 from dataclasses import replace
 
 import pytest
-from scenes import COOKIE, ME, NOW, TOKEN, published, scene, store
+from scenes import ALL, COOKIE, ME, NOW, TOKEN, published, scene, store
 
 from rmqcluster.agent.published import Published
 from rmqcluster.api.routes import ROUTES, Answer, Request, answer
-from rmqcluster.core.model import BrokerPhase, Decision
+from rmqcluster.core.model import BrokerPhase, Decision, Disk, Marker, Operation, OperationKind, Stage, View
 
 HELD = Decision(110, "held", state="held", held="foreign volume DO: mount the right one")
 MUTATING = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW")
@@ -97,6 +97,45 @@ def test_metrics_are_well_formed_and_omit_the_unknown() -> None:
     assert "\nrmqcluster_mutual" not in text
     assert 'rmqcluster_verdict{verdict="healthy"} 1' in text
     assert 'rmqcluster_member_running{node="rabbit@b"} 1' in text
+
+
+def test_operation_under_way_is_in_every_answer() -> None:
+    """/status, the page and the metrics tell the one operation; it makes nothing less healthy."""
+    operation = Operation("o", OperationKind.REBALANCE, "", "", "monitor rabbit@a", 3, 1_700_000_000.0, 120.0)
+    shown = published(store=replace(store(), operation=operation, operation_left_seconds=60.1))
+    found = json.loads(get("/status", shown).body)
+    text = get("/metrics", shown).body
+
+    assert found["verdict"] == "healthy"
+    assert (found["operation"]["kind"], found["operation"]["seconds_left"]) == ("rebalance", 60.0)
+    assert "OPERATION rebalance (by monitor rabbit@a) since 22:13:20Z" in get("/", shown).body
+    assert "\nrmqcluster_operation_in_progress 1\n" in text
+    assert 'rmqcluster_operation_seconds_left{kind="rebalance"} 60' in text
+    assert "\nrmqcluster_operation_in_progress 0\n" in get("/metrics", published()).body
+    assert "rmqcluster_operation_in_progress" not in get("/metrics", published(store=None)).body
+
+
+def test_page_keeps_apart_what_must_not_be_typed() -> None:
+    """With a lost majority the page has a line of its own for what would destroy the data."""
+    alone = View(ALL, frozenset({ME}))
+    mine = {ME: replace(store().announcements[ME], view=alone)}
+    shown = published(view=alone, store=replace(store(), announcements=mine, heartbeats={ME: 14.0}))
+    body = get("/", shown).body
+
+    assert "UNAVAILABLE  1 of 3 up" in body
+    assert "<dt>DON&#x27;T</dt><dd>docker volume rm, make clean, forget</dd>" in body
+
+
+def test_lost_members_are_told_since_when_my_broker_misses_them() -> None:
+    """A supervisor has no history at hand, but its broker's word: age and last host of what is missing."""
+    seen = published(store=replace(store(), announcements={}, heartbeats={}), view=View(ALL, frozenset({ME})))
+    marker = Marker("id-1", Stage.MEMBER, 1, hosts=(("rabbit@b", "manager2"),))
+    missing = replace(
+        seen.observation, missed_since={"rabbit@b": NOW - 40.0, "rabbit@c": NOW - 20.0}, disk=Disk(True, marker)
+    )
+    reasons = json.loads(get("/status", replace(seen, observation=missing)).body)["reasons"]
+
+    assert any(reason.startswith("rabbit@b LOST 40s (host manager2)") for reason in reasons)
 
 
 def test_page_escapes_what_comes_from_outside() -> None:

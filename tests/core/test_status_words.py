@@ -213,7 +213,7 @@ SITUATIONS: dict[str, tuple[Status, Verdict, str, str, str]] = {
     "joining": (
         status(
             store(
-                {A: said(A), B: said(B), C: replace(BLANKS[C], state="joining")},
+                {A: said(A), B: said(B), C: replace(BLANKS[C], state="joining", broker=BrokerPhase.STARTING)},
                 members=frozenset({A, B}),
                 heartbeats={A: 9.0, B: 9.0},
             )
@@ -415,6 +415,36 @@ HEADLINES = {
 def test_headline(name: str) -> None:
     """The first line says how bad it is and what still works."""
     assert SITUATIONS[name][0].headline == HEADLINES[name]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"disk": DiskKind.BLANK, "cluster_id": None}, True),
+        ({"disk": DiskKind.BLANK, "cluster_id": "id-1"}, False),
+        ({"disk": DiskKind.AMNESIC}, True),
+        ({"disk": DiskKind.UNCOMMITTED}, False),
+    ],
+)
+def test_a_blank_disk_is_told_apart_from_a_join(changes: dict[str, Any], told: bool) -> None:
+    """A disk without data under a listed name was wiped, unless it carries the intention to join this cluster."""
+    found = status(wiped(**changes))
+
+    assert any("BLANK DISK" in reason for reason in found.reasons) is told
+    assert any("not registered yet" in reason for reason in found.reasons) is not told
+
+
+@pytest.mark.parametrize(
+    ("finding", "words"),
+    [
+        ("", "nobody has looked at its queues yet"),
+        ("rabbit@c ", "nothing is in the way of replacing it"),
+        ("rabbit@cc waits for x", "nobody has looked"),
+    ],
+)
+def test_what_keeps_a_wiped_member_from_being_replaced(finding: str, words: str) -> None:
+    """The finding about exactly this member is told; without one, that nobody has looked."""
+    assert any(words in reason for reason in status(wiped(finding=finding)).reasons)
 
 
 PAIR = frozenset({A, B})
