@@ -14,6 +14,7 @@ from rmqcluster.store.redis_store import RedisStore
 NODES = ("rabbit@a", "rabbit@b", "rabbit@c")
 CLUSTER_ID = "0123456789abcdef0123456789abcdef"
 Run = Callable[..., tuple[int, str, str]]
+Serve = Callable[[bytes], int]  # starts an HTTP server that answers every GET with these bytes; gives its port
 
 
 class Bench:

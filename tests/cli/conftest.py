@@ -1,14 +1,16 @@
 """A real Redis and an environment of its own for the command line."""
 
+import http.server
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "store"))
 
 import pytest
-from cli_bench import Bench, Run
+from cli_bench import Bench, Run, Serve
 from redis_server import RedisServer, free_port, redis_server
 
 from rmqcluster.cli.main import run as run_command
@@ -55,3 +57,29 @@ def run(bare: None, capsys: pytest.CaptureFixture[str]) -> Run:
         return code, said.out, said.err
 
     return call
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts HTTP servers that answer every GET with the given body."""
+    running: list[http.server.ThreadingHTTPServer] = []
+
+    def start(body: bytes) -> int:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        running.append(server)
+        return server.server_port
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()

@@ -1,40 +1,9 @@
 """What the command line still knows when Redis is gone: supervisors asked directly, whom they name, and no more."""
 
-import http.server
 import json
-import threading
-from collections.abc import Callable, Iterator
 
 import pytest
-from cli_bench import Run
-
-Serve = Callable[[bytes], int]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Starts HTTP servers that answer every GET with the given body."""
-    running: list[http.server.ThreadingHTTPServer] = []
-
-    def start(body: bytes) -> int:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        running.append(server)
-        return server.server_port
-
-    yield start
-    for server in running:
-        server.shutdown()
-        server.server_close()
+from cli_bench import Run, Serve
 
 
 def row(node: str, port: int | None = None, **changes: object) -> dict[str, object]:
