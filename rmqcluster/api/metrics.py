@@ -3,12 +3,25 @@
 A value that is unknown has no sample; it is never reported as 0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rmqcluster.agent.published import Published
 from rmqcluster.core.model import BrokerPhase
+from rmqcluster.core.queues import QueueReport, leaderless, short
 from rmqcluster.core.status import MemberStatus, Status, Verdict
 
+QUEUE_COUNTS: tuple[tuple[str, str, Callable[[QueueReport, int], int]], ...] = (
+    (
+        "rmqcluster_queues_short_of_replicas",
+        "Queues with fewer running replicas than their target; told by the lease holder.",
+        lambda report, target: len(short(report, target)),
+    ),
+    (
+        "rmqcluster_queues_leaderless",
+        "Queues and streams without a leader; told by the lease holder.",
+        lambda report, _target: len(leaderless(report)),
+    ),
+)
 Sample = tuple[str, float | bool | None]
 
 
@@ -58,6 +71,10 @@ def _families(status: Status, published: Published) -> Iterator[tuple[str, str, 
     yield "rmqcluster_paused", "Has a person paused automatic acts?", [("", _paused(status))]
     yield "rmqcluster_member_drained", "Is it in maintenance?", [_of(row, row.drained) for row in rows]
     yield "rmqcluster_member_held", "Does it wait for a person?", [_of(row, _held(row)) for row in rows]
+    lease = seen.store.lease if seen.store is not None else None
+    report = seen.queues if lease is not None and lease.instance == seen.instance else None
+    for name, text, find in QUEUE_COUNTS:
+        yield name, text, [("", None if report is None else float(find(report, seen.policy.replicas)))]
     yield "rmqcluster_member_running", "Does this member's broker run?", [_of(row, row.running) for row in rows]
     yield "rmqcluster_member_mutual", "Is this membership proven?", [_of(row, row.mutual) for row in rows]
     yield "rmqcluster_member_registered", "Is it registered?", [_of(row, row.registered) for row in rows]

@@ -11,8 +11,7 @@ from rmqcluster.core.status_members import known_views
 from rmqcluster.core.status_picture import Note, Picture
 
 REPLACING_STEPS = 5
-SHORT = re.compile(r"\b(\d+)/(\d+) replicas")
-LEADERLESS = re.compile(r"\b[1-9]\d* leaderless")
+BY_CHOICE = re.compile(r"\d+ single-replica queues?: ")  # how the one note begins that is no trouble
 
 
 def paused(picture: Picture) -> Iterator[Note]:
@@ -108,9 +107,8 @@ def queues(picture: Picture) -> Iterator[Note]:
 
 
 def is_trouble(note: str) -> bool:
-    """Are replicas missing, or queues down or without a leader?"""
-    short = any(int(have) < int(wanted) for have, wanted in SHORT.findall(note))
-    return short or LEADERLESS.search(note) is not None or " DOWN" in note
+    """Whatever was found is trouble (`queues.facts_in_words`), but for replicas that somebody chose not to have."""
+    return BY_CHOICE.match(note) is None
 
 
 def _short(picture: Picture) -> list[str]:

@@ -9,7 +9,8 @@ from scenes import ALL, COOKIE, ME, NOW, TOKEN, published, scene, store
 
 from rmqcluster.agent.published import Published
 from rmqcluster.api.routes import ROUTES, Answer, Request, answer
-from rmqcluster.core.model import BrokerPhase, Decision, Disk, Marker, Operation, OperationKind, Stage, View
+from rmqcluster.core.model import BrokerPhase, Decision, Disk, Lease, Marker, Operation, OperationKind, Stage, View
+from rmqcluster.core.queues import QueueFacts, QueueKind, QueueReport
 
 HELD = Decision(110, "held", state="held", held="foreign volume DO: mount the right one")
 MUTATING = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW")
@@ -136,6 +137,21 @@ def test_lost_members_are_told_since_when_my_broker_misses_them() -> None:
     reasons = json.loads(get("/status", replace(seen, observation=missing)).body)["reasons"]
 
     assert any(reason.startswith("rabbit@b LOST 40s (host manager2)") for reason in reasons)
+
+
+def test_only_the_lease_holder_counts_queues() -> None:
+    """Its look is the newest; what another member saw when it held the lease is no sample."""
+    queue = QueueFacts("/", "tasks", QueueKind.QUORUM, members=ALL, online=frozenset({ME}))
+    seen = published()
+    looked = replace(seen.observation, queues=QueueReport((queue,), ALL, ALL))
+    texts = [
+        get("/metrics", replace(seen, observation=replace(looked, store=replace(store(), lease=lease)))).body
+        for lease in (Lease(ME, "i", 3), Lease("rabbit@b", "other", 3), None)
+    ]
+
+    assert "\nrmqcluster_queues_short_of_replicas 1\n" in texts[0]
+    assert "\nrmqcluster_queues_leaderless 1\n" in texts[0]
+    assert ["rmqcluster_queues" in text for text in texts] == [True, False, False]
 
 
 def test_page_escapes_what_comes_from_outside() -> None:

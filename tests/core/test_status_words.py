@@ -80,7 +80,7 @@ HELD = "rabbit@c is forgotten by the cluster DO: rmqcluster rejoin c"
 
 REBALANCE = Operation("o-1", OperationKind.REBALANCE, "", "", "monitor rabbit@a", 14, 1_700_000_000.0, 120.0)
 REPLACE = replace(REBALANCE, kind=OperationKind.REPLACE, subject=C)
-SINGLE = "2 queues have a single replica by choice: / audit, / mail"
+SINGLE = "2 single-replica queues: / audit, mail"
 BOOTING: dict[str, Any] = {
     "broker": BrokerPhase.STARTING,
     "view": None,
