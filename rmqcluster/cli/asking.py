@@ -24,6 +24,7 @@ from rmqcluster.store.redis_store import RedisStore
 
 ID_DIGITS = 12  # as the store draws them
 LOOK_SECONDS = 1.0
+LAST_WORD_SECONDS = 0.2
 SOON_SECONDS = 1.0  # a record that goes so shortly before its deadline has reached it
 TELLING_SECONDS = 2.0  # beyond one beat: within that an end is told, and a lost record written down again
 ENDS = ("failed", "refused")
@@ -161,7 +162,7 @@ class _Following:
             last_id = events[-1].id if events else last_id
             found = self._hear(events) or self._judge(present)
             if found is not None:
-                return found
+                return found if self._end is None else self._last_word(last_id, found)
 
     def _bear(self, error: StoreUnavailable) -> None:
         """Redis may be silent for a while; the operation does not depend on it."""
@@ -184,10 +185,17 @@ class _Following:
             self._say(f"{shown(event.actor, 120)} {shown(event.kind, 60)}: {shown(event.text, 1000)}")
         return None
 
+    def _last_word(self, last_id: str, found: Outcome) -> Outcome:
+        """A try that failed and the one that ended it may lie close together."""
+        try:
+            return self._hear(self._store.wait_for_event(last_id, LAST_WORD_SECONDS)) or found
+        except StoreUnavailable:
+            return found
+
     def _judge(self, present: Operation | None) -> Outcome | None:
-        """A failure is final once the record is gone: until then it is tried again."""
+        """A record goes before its end is told, so a failure that is told while it stands is tried again."""
         if present is not None and present.id == self._id:
-            self._gone_at = None
+            self._gone_at = self._end = None
             return self._overdue() if self._elapsed > self._seconds + self._patience else None
         if self._end is not None:
             return self._outcome(self._end.kind, self._end.text, ExitCode.DEGRADED)
