@@ -14,6 +14,7 @@ from rmqcluster.core.model import Announcement, OperationKind, Policy, StoreView
 from rmqcluster.core.status_format import shown as shown
 from rmqcluster.errors import ExitCode
 
+STOPPING = "stopping"  # state of a member that was asked to stop
 DONT = "DON'T "  # how an item of `do` begins that must not be typed
 
 
@@ -87,6 +88,11 @@ class MemberStatus:
     def serves(self) -> bool:
         """Its broker runs, and nothing says that it runs outside the cluster."""
         return self.running is True and self.mutual is not False
+
+    @property
+    def takes_clients(self) -> bool:
+        """It is neither in maintenance nor on its way out."""
+        return not self.drained and self.state != STOPPING
 
     @property
     def proven(self) -> bool:

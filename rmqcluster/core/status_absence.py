@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 
 from rmqcluster.core.model import BrokerPhase, DiskKind
-from rmqcluster.core.status import DONT, MemberStatus
+from rmqcluster.core.status import DONT, STOPPING, MemberStatus
 from rmqcluster.core.status_format import duration, name, names
 from rmqcluster.core.status_members import known_views
 from rmqcluster.core.status_picture import Note, Picture
 
-STOPPING = "stopping"  # state of a member that was asked to stop
 TWIN = "twin"
 KHEPRI_ONLY = (4, 3)  # before it, Mnesia may wait for all that died at the same instant
 
@@ -26,7 +25,10 @@ def held(picture: Picture) -> Iterator[Note]:
 
 
 def majority(picture: Picture) -> Iterator[Note]:
-    """Whom the survivors wait for, and the one command for the day when nobody returns."""
+    """Whom the survivors wait for, and the one command for the day when nobody returns.
+
+    Without Redis nobody is told to recover: who hears neither Redis nor the others may be the one who is cut off.
+    """
     if not picture.majority_lost:
         return
     wanted = picture.needed - len(picture.up)
@@ -34,26 +36,26 @@ def majority(picture: Picture) -> Iterator[Note]:
     gone = [node for node in absent if _without_disk(picture, node)]
     useful = [node for node in absent if node not in gone]
     survivor = picture.up[0] if picture.up else None
-    recover = f"rmqcluster recover --from {survivor or 'NODE'}"
+    asked = f"rmqcluster recover --from {survivor or 'NODE'}"
+    recover = f". All these disks gone for good: {asked}" if picture.sources.store is not None else ""
     dont = f"{DONT}docker volume rm, make clean, forget"
     places = [name(node) + picture.place(node) for node in useful]
     if len(useful) < wanted:
         yield Note(
             f"{len(gone)} of {len(picture.listed)} disks are gone ({names(gone)}): no majority of the disks is left",
             "nothing, ever: what is left is kept as it is",
-            f"mount the good disks of {names(gone)}; gone for good: {recover}",
+            f"mount the good disks of {names(gone)}{recover}",
         )
     else:
         whom = f"any {wanted} of: {', '.join(places)}" if len(places) > wanted else ", ".join(places)
         for node in picture.up:
             yield Note(f"{node} WAITING for {whom}")
-        hosts = "the host" if wanted == 1 else f"{wanted} hosts"
+        returning = "one of them" if wanted == 1 else f"{wanted} of them"
         yield Note(
             "" if picture.up else f"WAITING for {whom}",
-            f"nothing, ever: it serves within seconds of {hosts} returning. "
+            f"nothing, ever: it serves within seconds of {returning} returning. "
             f"The brokers that are up are kept running in place{_mnesia(picture)}",
-            f"power on {(' OR ' if wanted == 1 else ', ').join(places)}, or mend the network there. "
-            f"All these disks gone for good: {recover}",
+            f"power on {(' OR ' if wanted == 1 else ', ').join(places)}, or mend the network there{recover}",
         )
     yield Note("", "", dont)
 
@@ -81,14 +83,20 @@ def absent(picture: Picture) -> Iterator[Note]:
     store = picture.sources.store
     if store is None:
         return
+    on_the_way: dict[str, list[str]] = {}
     for member in picture.members:
-        if member.held is not None or member.heartbeat_age_seconds is not None:
+        if member.held is not None:
+            continue
+        if member.heartbeat_age_seconds is not None and member.state != STOPPING:
             continue
         if picture.is_wiped(member.node) or picture.is_replaced(member.node):
             continue  # told as a blank disk
         said = picture.said(member.node)
-        if said is not None:
-            yield _on_its_way(member, said.broker)
+        leaving = _leaving(member, said.broker) if said is not None else None
+        if leaving is not None:
+            yield leaving
+        elif said is not None:
+            on_the_way.setdefault(member.state or "state unknown", []).append(member.node)
         elif member.running:
             yield Note(
                 f"{member.node} has no heartbeat, but its broker runs: only marked, not removed",
@@ -97,9 +105,17 @@ def absent(picture: Picture) -> Iterator[Note]:
             )
         else:
             yield _lost(picture, member)
+    for state, nodes in on_the_way.items():
+        yield Note(
+            f"{names(nodes)} {'are' if len(nodes) > 1 else 'is'} not registered yet: {state}",
+            f"{names(nodes)} registers as soon as its membership is proven"
+            if len(nodes) == 1
+            else "each of them registers as soon as its membership is proven",
+        )
 
 
-def _on_its_way(member: MemberStatus, broker: BrokerPhase) -> Note:
+def _leaving(member: MemberStatus, broker: BrokerPhase) -> Note | None:
+    """Announced members that will not register now; None for those that will."""
     if member.state == STOPPING or broker is BrokerPhase.STOPPING:
         return Note(
             f"{member.node} is STOPPING: it was asked to stop",
@@ -111,10 +127,7 @@ def _on_its_way(member: MemberStatus, broker: BrokerPhase) -> Note:
             "the second one writes no heartbeat",
             f"stop one of the two instances of {member.node}, or give it a host name of its own",
         )
-    return Note(
-        f"{member.node} is not registered yet: {member.state or 'its state is unknown'}",
-        f"{member.node} registers as soon as its membership is proven",
-    )
+    return None
 
 
 def _lost(picture: Picture, member: MemberStatus) -> Note:
@@ -138,6 +151,6 @@ def _lost(picture: Picture, member: MemberStatus) -> Note:
     return Note(
         reason,
         f"nothing is forgotten: {node} rejoins by itself with its disk",
-        f"nothing tonight. Disk of {node} gone for good: start it blank, then rmqcluster replace {node}; "
-        f"never to return: rmqcluster forget {node}",
+        f"nothing tonight. Its disk gone for good: start {node} with a blank one and, if it is held then, "
+        f"rmqcluster replace {node}. Never to return: rmqcluster forget {node}",
     )

@@ -33,7 +33,7 @@ def operation(picture: Picture) -> Iterator[Note]:
     yield Note(
         f"OPERATION {shown(in_words(found), 200)} since {clock(found.since)}: {KINDS[found.kind].words}; "
         f"at most {left} left",
-        f"the {found.kind} ends by itself; other operations wait for it",
+        f"the {found.kind} ends by itself, other operations wait for it",
         harmless=True,
     )
 
@@ -45,6 +45,9 @@ def blank(picture: Picture) -> Iterator[Note]:
         if picture.is_replaced(member.node):
             yield _progress(picture, member, said)
         elif picture.is_wiped(member.node) and member.held is None:
+            if picture.majority_lost:
+                yield Note(f"{member.node} BLANK DISK under a known name{picture.place(member.node)}")
+                continue
             disk = f"BLANK DISK under a known name{picture.place(member.node)}; client ports CLOSED"
             yield Note(
                 f"{member.node} {disk}: {_finding(picture, member.node)}",
@@ -55,7 +58,7 @@ def blank(picture: Picture) -> Iterator[Note]:
 
 def _progress(picture: Picture, member: MemberStatus, said: Announcement | None) -> Note:
     """Which of the five steps is done now, from what the brokers list."""
-    node, short = member.node, _short(picture)
+    node = member.node
     views = known_views(picture.sources)
     listing = any(node in view.members for other, view in views.items() if other != node)
     phase = said.broker if said is not None else BrokerPhase.DOWN
@@ -65,8 +68,8 @@ def _progress(picture: Picture, member: MemberStatus, said: Announcement | None)
         step, now = 2, "old self forgotten, it boots next; client ports CLOSED"
     elif phase is BrokerPhase.STARTING or not member.proven:
         step, now = 3, "old self forgotten, it boots and joins; client ports CLOSED"
-    elif short:
-        step, now = 4, f"old self forgotten, joined; {'; '.join(short)}"
+    elif any(is_trouble(note) for note in picture.queue_notes):
+        step, now = 4, "old self forgotten, joined, its replicas grow"
     else:
         step, now = 5, "old self forgotten, joined, replicas are there"
     others = [one.node for one in picture.members if one.node != node and one.serves]
@@ -98,10 +101,10 @@ def maintenance(picture: Picture) -> Iterator[Note]:
 
 def queues(picture: Picture) -> Iterator[Note]:
     """What the last look at the queues found. A deliberate single replica is told, and degrades nothing."""
-    all_here = all(member.proven for member in picture.members)
-    for note in picture.steward.notes if picture.steward else ():
+    by_itself = picture.operation is None and all(member.proven for member in picture.members)
+    for note in picture.queue_notes:
         if is_trouble(note):
-            yield Note(shown(note), "missing replicas grow to each queue's target by themselves" if all_here else "")
+            yield Note(shown(note), "missing replicas grow to each queue's target by themselves" if by_itself else "")
         else:
             yield Note(shown(note), harmless=True)
 
@@ -109,7 +112,3 @@ def queues(picture: Picture) -> Iterator[Note]:
 def is_trouble(note: str) -> bool:
     """Whatever was found is trouble (`queues.facts_in_words`), but for replicas that somebody chose not to have."""
     return BY_CHOICE.match(note) is None
-
-
-def _short(picture: Picture) -> list[str]:
-    return [shown(note, 120) for note in (picture.steward.notes if picture.steward else ()) if is_trouble(note)]

@@ -20,7 +20,7 @@ def redis(picture: Picture) -> Iterator[Note]:
         "when Redis answers all re-register; nobody is judged until it has been steady longer than the TTL",
         f"bring Redis back at {address} (an empty Redis is fine, keys are rebuilt from the brokers)",
     )
-    if picture.serving:
+    if picture.serving >= picture.needed:
         yield Note(
             "frozen: joining of blank nodes, the master label, operations. "
             "Working: publish, consume, restart with own disk, stop"
@@ -36,11 +36,11 @@ def store_trouble(picture: Picture) -> str:
 def alarm(picture: Picture) -> Iterator[Note]:
     for one in picture.alarms:
         kind, _, node = one.partition(" ")
-        more = "free space" if kind == "disk" else "give memory"
+        more = "free space on" if kind == "disk" else "give memory to"
         yield Note(
             f"{kind} alarm on {node}{picture.place(node)}",
             "nothing: an alarm is not a death. No restart, failover or rebalance while it lasts",
-            f"start the consumers of the longest queues, or {more} on {node}. Restarting brokers frees nothing",
+            f"start the consumers of the longest queues, or {more} {node}. Restarting brokers frees nothing",
         )
     if picture.alarms:
         yield from (Note(shown(fact)) for fact in picture.sources.alarm_facts)
@@ -139,9 +139,9 @@ def count(picture: Picture) -> Iterator[Note]:
     size, known = picture.sources.policy.size, len(picture.members)
     proven = sum(1 for member in picture.members if member.proven)
     store = picture.sources.store
-    if store is None:
+    if store is None or picture.majority_lost:
         return
-    if store.record is not None and known < size and not picture.majority_lost:
+    if store.record is not None and known < size:
         missing = size - known
         yield Note(
             f"{proven} of {size} members are mutual and registered, {known} are known",
@@ -154,7 +154,8 @@ def count(picture: Picture) -> Iterator[Note]:
         yield Note(
             f"{known} members are known, RMQCLUSTER_SIZE is {size}",
             "",
-            f"to grow: set RMQCLUSTER_SIZE={known} on every node; to shrink: rmqcluster drain N, stop it, forget N",
+            f"to grow: set RMQCLUSTER_SIZE={known} on every node; "
+            "to shrink: rmqcluster drain N, stop N, rmqcluster forget N",
         )
     if size % 2 == 0:
         yield Note(f"RMQCLUSTER_SIZE is {size}: an even size bears no more losses than {size - 1}", harmless=True)

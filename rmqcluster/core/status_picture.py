@@ -104,6 +104,11 @@ class Picture:
             return None
         return store.announcements.get(store.lease.node) or store.announcements.get(store.master or "")
 
+    @property
+    def queue_notes(self) -> tuple[str, ...]:
+        """What the last look at the queues found."""
+        return self.steward.notes if self.steward is not None else ()
+
     def host(self, node: str) -> str | None:
         """Where its supervisor runs, else where its good disk was last seen."""
         said = self.said(node)

@@ -83,7 +83,7 @@ def _headline(picture: Picture, verdict: Verdict) -> str:
         return f"COORDINATION LOST{_since(sources.store_lost_seconds)}. Brokers {count} serve{clients}."
     if verdict is Verdict.HEALTHY:
         return f"HEALTHY  {count} members serve."
-    open_to_clients = [short_name(member.node) for member in picture.members if member.serves and not member.drained]
+    open_to_clients = [short_name(one.node) for one in picture.members if one.serves and one.takes_clients]
     via = f", clients OK via {' '.join(open_to_clients)}" if 0 < len(open_to_clients) < picture.total else ""
     last = " One more loss stops all quorum queues." if picture.serving == picture.needed > 1 else ""
     return f"DEGRADED  {count} members serve{via}.{last}"

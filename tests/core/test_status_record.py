@@ -163,8 +163,8 @@ def test_status_text_of_a_lost_host() -> None:
         "2 of 3 members are mutual and registered\n"
         "master rabbit@a (was rabbit@c, moved 22:11:20Z, epoch 14), cluster id-1, epoch 14, 2023-11-14 22:13:20Z\n"
         "NEXT nothing is forgotten: rabbit@c rejoins by itself with its disk\n"
-        "DO   nothing tonight. Disk of rabbit@c gone for good: start it blank, then rmqcluster replace rabbit@c; "
-        "never to return: rmqcluster forget rabbit@c"
+        "DO   nothing tonight. Its disk gone for good: start rabbit@c with a blank one and, if it is held then, "
+        "rmqcluster replace rabbit@c. Never to return: rmqcluster forget rabbit@c"
     )
 
 

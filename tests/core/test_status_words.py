@@ -131,8 +131,8 @@ SITUATIONS: dict[str, tuple[Status, Verdict, str, str, str]] = {
         "rabbit@c LOST 2m41s: no heartbeat, 2 of 2 peers do not see it",
         "nothing is forgotten: rabbit@c rejoins by itself with its disk",
         (
-            "nothing tonight. Disk of rabbit@c gone for good: start it blank, then rmqcluster replace rabbit@c; "
-            "never to return: rmqcluster forget rabbit@c"
+            "nothing tonight. Its disk gone for good: start rabbit@c with a blank one and, if it is held then, "
+            "rmqcluster replace rabbit@c. Never to return: rmqcluster forget rabbit@c"
         ),
     ),
     "heartbeat gone, label not moved yet": (
@@ -174,7 +174,7 @@ SITUATIONS: dict[str, tuple[Status, Verdict, str, str, str]] = {
         status(ONLY_A),
         Verdict.UNAVAILABLE,
         "rabbit@a WAITING for any 1 of: rabbit@b, rabbit@c",
-        "nothing, ever: it serves within seconds of the host returning",
+        "nothing, ever: it serves within seconds of one of them returning",
         (
             "power on rabbit@b OR rabbit@c, or mend the network there. All these disks gone for good: "
             "rmqcluster recover --from rabbit@a"
@@ -342,13 +342,13 @@ SITUATIONS: dict[str, tuple[Status, Verdict, str, str, str]] = {
         Verdict.UNAVAILABLE,
         "2 of 3 disks are gone (rabbit@b, rabbit@c): no majority of the disks is left",
         "what is left is kept as it is",
-        "mount the good disks of rabbit@b, rabbit@c; gone for good: rmqcluster recover --from rabbit@a",
+        "mount the good disks of rabbit@b, rabbit@c. All these disks gone for good: rmqcluster recover --from rabbit@a",
     ),
     "all boot after a power cut": (
         status(store({node: said(node, **BOOTING) for node in ALL}, heartbeats={}, members=frozenset())),
         Verdict.UNAVAILABLE,
-        "rabbit@a is not registered yet: booting",
-        "rabbit@a registers as soon as its membership is proven",
+        "rabbit@a, rabbit@b, rabbit@c are not registered yet: booting",
+        "each of them registers as soon as its membership is proven",
         "",
     ),
     "fewer than expected": (
@@ -452,7 +452,7 @@ STEPS = [
     (wiped(), 1, "its old self is being forgotten; client ports CLOSED"),
     (wiped(seen=view(A, B, members=PAIR)), 2, "old self forgotten, it boots next"),
     (wiped(seen=view(A, B, members=PAIR), broker=BrokerPhase.STARTING), 3, "it boots and joins"),
-    (steward("292 queues at 2/3 replicas"), 4, "old self forgotten, joined; 292 queues at 2/3 replicas"),
+    (steward("292 queues at 2/3 replicas"), 4, "old self forgotten, joined, its replicas grow"),
     (steward(SINGLE), 5, "replicas are there"),
 ]
 
@@ -493,6 +493,22 @@ def test_recover_is_not_offered_while_anything_is_unknown() -> None:
 
     assert found.verdict is Verdict.UNKNOWN
     assert not any("recover" in item for item in found.do)
+
+
+def test_recover_is_not_offered_to_one_who_hears_nobody() -> None:
+    """Without Redis a lone broker may be the one that is cut off: it is not told to go on alone."""
+    found = status(None, views={A: view(A)})
+
+    assert found.verdict is Verdict.UNAVAILABLE
+    assert any("rabbit@a WAITING for any 1 of" in reason for reason in found.reasons)
+    assert not any("recover" in item for item in found.do)
+
+
+def test_a_member_that_stops_is_not_named_for_clients() -> None:
+    """Its broker still runs, and clients are better sent to the others."""
+    going = said(C, state="stopping", broker=BrokerPhase.STOPPING)
+
+    assert "clients OK via a b." in status(store({A: said(A), B: said(B), C: going})).headline
 
 
 def test_majority_of_an_old_mnesia_that_boots_may_need_all() -> None:
