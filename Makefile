@@ -6,7 +6,7 @@ SEEDS ?= 1000
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-status demo-kill demo-start demo-down status health test lint bench sim docs
+.PHONY: help setup demo demo-status demo-kill demo-start demo-down status health test test-matrix lint bench sim docs
 
 help: ## show this list
 	@printf 'usage: make TARGET\n\n'
@@ -38,6 +38,9 @@ health: setup ## health report (of the demo)
 
 test: setup ## run all tests, those with real brokers last (TESTS=tests/core for some)
 	@$(PYTHON) -m pytest $(TESTS)
+
+test-matrix: setup ## the failure matrix, row by row, on real brokers; cuts of the network need root (ROW=d3)
+	@$(PYTHON) -m pytest tests/matrix $(if $(ROW),-k 'test_$(ROW)_')
 
 lint: setup ## ruff check, ruff format --check, mypy
 	@$(PYTHON) -m ruff check .

@@ -1,0 +1,103 @@
+"""What the rows of the matrix share: messages, what Redis says, what members say."""
+
+import json
+from typing import Any
+
+import pika
+from cluster import Cluster
+from support import wait_until
+
+PERSISTENT = pika.BasicProperties(delivery_mode=2)
+QUEUE = "tasks.normal"
+SERVE_SECONDS = 30
+
+
+def publish(cluster: Cluster, number: int, *bodies: bytes, seconds: float = SERVE_SECONDS) -> None:
+    """Through this member, until each is confirmed. Every try has a connection of its own: RabbitMQ 3.10 goes on
+    refusing on a channel that was opened while the queue had no leader."""
+    left = list(bodies)
+
+    def all_confirmed() -> bool:
+        try:
+            with cluster.channel(number) as channel:
+                while left:
+                    channel.basic_publish("tasks.direct", "normal", left[0], PERSISTENT, mandatory=True)
+                    left.pop(0)
+        except (pika.exceptions.AMQPError, OSError):
+            return False
+        return True
+
+    wait_until(all_confirmed, seconds, f"{left!r} are confirmed through {cluster.name(number)}")
+
+
+def take(cluster: Cluster, number: int, count: int, seconds: float = SERVE_SECONDS) -> list[bytes]:
+    """Through this member: everything in the queue, until there were `count` at least."""
+    bodies: list[bytes] = []
+
+    def enough() -> bool:
+        try:
+            with cluster.channel(number) as channel:
+                while (got := channel.basic_get(QUEUE, auto_ack=True))[0] is not None:
+                    bodies.append(got[2])
+        except (pika.exceptions.AMQPError, OSError):
+            return False
+        return len(bodies) >= count
+
+    wait_until(enough, seconds, f"{count} messages are there through {cluster.name(number)}")
+    return bodies
+
+
+def registered(cluster: Cluster) -> set[str]:
+    return set(cluster.redis_dump()["members"])
+
+
+def lease_holder(cluster: Cluster) -> str | None:
+    """Who may act for the cluster now, by what Redis holds."""
+    with cluster.redis() as client:
+        raw = client.get("rabbitmq:monitor:lease")
+    return None if raw is None else str(json.loads(str(raw))["node"])
+
+
+def holder_number(cluster: Cluster) -> int:
+    """The number of the member that holds the lease; waits until somebody does."""
+    holder = wait_until(lambda: lease_holder(cluster), SERVE_SECONDS, "somebody holds the lease")
+    return next(n for n in cluster.numbers if cluster.name(n) == holder)
+
+
+def master_number(cluster: Cluster) -> int:
+    master = wait_until(lambda: cluster.redis_dump()["master"], SERVE_SECONDS, "a master is named")
+    return next(n for n in cluster.numbers if cluster.name(n) == master)
+
+
+def epoch(cluster: Cluster) -> int:
+    with cluster.redis() as client:
+        return int(str(client.get("rabbitmq:cluster:epoch") or 0))
+
+
+def last_event(cluster: Cluster) -> str:
+    """Where the record of events ends now; hand it to `events`."""
+    with cluster.redis() as client:
+        entries = client.xrevrange("rabbitmq:events", count=1)
+    return str(entries[0][0]) if entries else "0-0"
+
+
+def events(cluster: Cluster, after: str = "0-0") -> list[dict[str, Any]]:
+    """What happened, oldest first."""
+    with cluster.redis() as client:
+        return [dict(fields) for _, fields in client.xrange("rabbitmq:events", min=f"({after}")]
+
+
+def reasons(cluster: Cluster, by: int, about: str = "") -> list[str]:
+    """Why the verdict of this member is not healthy, as far as it names `about`."""
+    return [str(reason) for reason in (cluster.status(by) or {}).get("reasons", []) if about in str(reason)]
+
+
+def identity(cluster: Cluster) -> list[object]:
+    """What every disk says it is: the same again means that nothing was made anew."""
+    return [
+        (marker.get("cluster_id"), marker.get("stage")) for n in cluster.numbers for marker in [_marker(cluster, n)]
+    ]
+
+
+def _marker(cluster: Cluster, number: int) -> dict[str, Any]:
+    return cluster.marker(number) or {}
