@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,12 +20,14 @@ import redis
 from support import wait_until
 
 from rmqcluster.broker.account import MONITOR_USER, monitor_password
+from rmqcluster.broker.version import find_scripts
 from rmqcluster.config.settings import Secret
 from rmqcluster.demo import acts, layout, node, proc, services, state, watch
 from rmqcluster.demo.state import DemoState
 
 HOST = "127.0.0.1"
 BACK_SECONDS = 60.0
+COMMAND_SECONDS = 90.0
 FAST = {
     "RMQCLUSTER_HEARTBEAT_SECONDS": "1",
     "RMQCLUSTER_TTL_SECONDS": "3",
@@ -171,6 +175,38 @@ class Cluster:
 
     def logged(self, number: int, text: str) -> bool:
         return any(text in line for line in self.log(number, 5000))
+
+    # Commands
+
+    def environment(self, number: int) -> dict[str, str]:
+        """What everything on that member's side is started with."""
+        return node.environment(self.demo, self.demo.node(number))
+
+    def cli(self, number: int, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+        """`rmqcluster …` as typed beside that member; `answer` is what the person types when asked."""
+        return self._run(number, [sys.executable, "-m", "rmqcluster", *arguments], answer)
+
+    def ctl(self, number: int, *arguments: str, tool: str = "rabbitmqctl") -> str:
+        """RabbitMQ's own tool, as its user, beside that member; what it said. Fails the test when it fails."""
+        done = self._run(number, [find_scripts(os.environ).path(tool), *arguments])
+        assert done.returncode == 0, f"{tool} {' '.join(arguments)}: exit {done.returncode}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def _run(self, number: int, argv: list[str], answer: str = "") -> subprocess.CompletedProcess[str]:
+        user = self.owner.uid if self.owner.name else None
+        return subprocess.run(
+            argv,
+            env=self.environment(number),
+            cwd=self.demo.node_directory(number),
+            user=user,
+            group=self.owner.gid if user is not None else None,
+            extra_groups=[] if user is not None else None,
+            input=answer,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
 
     # Disks
 

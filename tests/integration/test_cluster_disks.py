@@ -55,7 +55,7 @@ def test_a_lost_data_directory_under_our_marker_is_held(formed: Cluster) -> None
     assert not (formed.mnesia(3) / formed.name(3)).exists()
 
 
-def test_a_foreign_volume_is_held(formed: Cluster) -> None:
+def test_b12_a_foreign_volume_is_held(formed: Cluster) -> None:
     """A disk of another cluster under a member's name is held with both ids, and stays as it is."""
     stranger = Cluster(1)
     try:
@@ -76,7 +76,7 @@ def test_a_foreign_volume_is_held(formed: Cluster) -> None:
     formed.await_members(2, 3)
 
 
-def test_a_blank_node_up_first_never_founds_beside_old_disks(formed: Cluster) -> None:
+def test_a12_a_blank_node_up_first_never_founds_beside_old_disks(formed: Cluster) -> None:
     """Two nodes hold data, Redis is empty, the blank third is up first: it founds nothing, the old cluster serves."""
     marker = formed.marker(1)
     for number in (3, 1, 2):  # one after another: a broker waits for those that it saw outlive it

@@ -16,7 +16,7 @@ def growing() -> Iterator[Cluster]:
         made.close()
 
 
-def test_without_redis_a_blank_node_waits_and_says_so(growing: Cluster) -> None:
+def test_a4_without_redis_a_blank_node_waits_and_says_so(growing: Cluster) -> None:
     """Redis is late: a blank node boots nothing and says what it waits for."""
     growing.start(1)
     wait_until(lambda: growing.logged(1, "blank disk: waiting for Redis"), 10, "it says so")
@@ -30,14 +30,14 @@ def test_a_lone_blank_node_waits_and_says_for_whom(growing: Cluster) -> None:
     never(lambda: growing.has_broker(1), 2, "it booted alone")
 
 
-def test_two_of_three_found_the_cluster(growing: Cluster) -> None:
+def test_a3_two_of_three_found_the_cluster(growing: Cluster) -> None:
     """The second node makes the majority: two members serve, and the verdict says that one is missing."""
     growing.start(2)
     growing.await_members(1, 2)
     assert (growing.status(1) or {})["verdict"] == "degraded"
 
 
-def test_a_differing_cookie_is_held(growing: Cluster) -> None:
+def test_a7_a_differing_cookie_is_held(growing: Cluster) -> None:
     """A joiner with another Erlang cookie is held with words that never show the cookie; the others are unharmed."""
     other = growing.write_secret("other-cookie", "OTHERCOOKIEVALUE")
     growing.start(3, extra={"RABBITMQ_ERLANG_COOKIE_FILE": str(other)})
@@ -49,7 +49,7 @@ def test_a_differing_cookie_is_held(growing: Cluster) -> None:
     (growing.demo.node_directory(3) / ".erlang.cookie").unlink()
 
 
-def test_a_late_third_joins_and_queues_grow(growing: Cluster) -> None:
+def test_a2_a_late_third_joins_and_queues_grow(growing: Cluster) -> None:
     """The third node joins the founded cluster, and every queue gets a replica on it."""
     growing.start(3)
     growing.await_members()

@@ -109,7 +109,7 @@ def test_a_rejected_task_ends_in_the_dead_letter_queue(formed: Cluster) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_a_crashed_broker_is_restarted_in_place(formed: Cluster, number: int) -> None:
+def test_b7_a_crashed_broker_is_restarted_in_place(formed: Cluster, number: int) -> None:
     """kill -9 of a broker is noticed within a second and booted again by the same supervisor, without a reset."""
     supervisor, broker = formed.supervisor_pid(number), formed.broker_pid(number)
     marker = formed.marker(number)
@@ -122,7 +122,7 @@ def test_a_crashed_broker_is_restarted_in_place(formed: Cluster, number: int) ->
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_confirmed_messages_survive_the_loss_of_any_node(formed: Cluster, number: int) -> None:
+def test_e6_confirmed_messages_survive_the_loss_of_any_node(formed: Cluster, number: int) -> None:
     """A node is killed while messages are confirmed elsewhere: none is lost, labels move, and it comes back."""
     other = number % 3 + 1
     lost = formed.name(number)
@@ -147,7 +147,7 @@ def test_confirmed_messages_survive_the_loss_of_any_node(formed: Cluster, number
         assert sorted(_drain(channel, "tasks.normal")) == sorted(bodies)
 
 
-def test_a_fast_restart_is_not_a_twin(formed: Cluster) -> None:
+def test_a9_a_fast_restart_is_not_a_twin(formed: Cluster) -> None:
     """Killed and started again within the TTL, a node takes its own name back and is a member again."""
     formed.kill(2)
     formed.start(2)

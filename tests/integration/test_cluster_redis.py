@@ -11,7 +11,7 @@ def whole(formed: Cluster) -> None:
     formed.heal()
 
 
-def test_redis_killed_and_returned_empty(formed: Cluster) -> None:
+def test_c3_redis_killed_and_returned_empty(formed: Cluster) -> None:
     """Redis dies for longer than the TTL and returns empty: same brokers, same id, keys rebuilt."""
     before, found = formed.broker_pids(), formed.redis_dump()
     formed.redis_kill()
@@ -27,7 +27,7 @@ def test_redis_killed_and_returned_empty(formed: Cluster) -> None:
         assert channel.basic_get("tasks.normal", auto_ack=True)[2] == b"without redis"
 
 
-def test_redis_flushed(formed: Cluster) -> None:
+def test_c2_redis_flushed(formed: Cluster) -> None:
     """FLUSHALL: everyone registers again, the record is rebuilt with the same id, no broker is touched."""
     before, marker = formed.broker_pids(), formed.marker(1)
     with formed.redis() as client:
@@ -39,7 +39,7 @@ def test_redis_flushed(formed: Cluster) -> None:
     assert formed.broker_pids() == before
 
 
-def test_redis_paused_beyond_the_ttl(formed: Cluster) -> None:
+def test_c7_redis_paused_beyond_the_ttl(formed: Cluster) -> None:
     """Redis hangs until every heartbeat has expired: nobody is judged when it wakes."""
     before, found = formed.broker_pids(), formed.redis_dump()
     formed.redis_pause()
@@ -51,7 +51,7 @@ def test_redis_paused_beyond_the_ttl(formed: Cluster) -> None:
     assert formed.broker_pids() == before
 
 
-def test_a_paused_supervisor_is_only_marked(formed: Cluster) -> None:
+def test_e5_a_paused_supervisor_is_only_marked(formed: Cluster) -> None:
     """A supervisor that hangs loses its heartbeat, but its broker is seen: it stays registered."""
     pid = formed.supervisor_pid(2)
     formed.pause_process(pid)
@@ -63,7 +63,7 @@ def test_a_paused_supervisor_is_only_marked(formed: Cluster) -> None:
     formed.await_members()
 
 
-def test_all_down_in_order_and_up_without_redis(formed: Cluster) -> None:
+def test_b3_all_down_in_order_and_up_without_redis(formed: Cluster) -> None:
     """All are stopped in order, Redis goes, all start: they serve without it, and register when it returns."""
     marker = formed.marker(1)
     formed.terminate()
@@ -81,7 +81,7 @@ def test_all_down_in_order_and_up_without_redis(formed: Cluster) -> None:
         assert channel.basic_get("tasks.normal", auto_ack=True)[2] == b"no redis at all"
 
 
-def test_power_loss_of_everything(formed: Cluster) -> None:
+def test_b4_power_loss_of_everything(formed: Cluster) -> None:
     """All members and Redis are killed at once; started in any order they are the same cluster, with its messages."""
     marker = formed.marker(1)
     with formed.channel(1) as channel:
@@ -98,7 +98,7 @@ def test_power_loss_of_everything(formed: Cluster) -> None:
         assert channel.basic_get("tasks.normal", auto_ack=True)[2] == b"kept"
 
 
-def test_two_of_three_return_and_serve(formed: Cluster) -> None:
+def test_b5_two_of_three_return_and_serve(formed: Cluster) -> None:
     """The two that went last are enough; the verdict is degraded, and the third completes it."""
     for number in (1, 2, 3):  # one after another: a broker waits for those that it saw outlive it
         formed.kill(number)

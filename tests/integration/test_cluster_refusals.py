@@ -61,7 +61,7 @@ def lone(lone_member: Cluster) -> Iterator[Cluster]:
         lone_member.demo = first
 
 
-def test_the_same_volume_twice_is_refused(lone: Cluster) -> None:
+def test_a9_the_same_volume_twice_is_refused(lone: Cluster) -> None:
     """A second supervisor on a locked data directory waits, then exits 76 naming the holder; the first is unharmed."""
     first, broker = lone.supervisor_pid(1), lone.broker_pid(1)
     lone.start(1, extra=_other_ports(lone))
@@ -71,7 +71,7 @@ def test_the_same_volume_twice_is_refused(lone: Cluster) -> None:
     assert lone.broker_pid(1) == broker
 
 
-def test_the_same_name_on_another_volume_is_refused(lone: Cluster) -> None:
+def test_a9_the_same_name_on_another_volume_is_refused(lone: Cluster) -> None:
     """A second supervisor of a living name on another volume exits 76 before it boots anything."""
     broker = lone.broker_pid(1)
     elsewhere = lone.demo.node_directory(1) / "elsewhere" / "mnesia"
@@ -96,7 +96,7 @@ def test_bad_settings_are_all_told_before_anything_starts(make_cluster: Callable
     assert list(cluster.mnesia(1).iterdir()) == []
 
 
-def test_a_wrong_redis_password_is_told(make_cluster: Callable[..., Cluster]) -> None:
+def test_a6_a_wrong_redis_password_is_told(make_cluster: Callable[..., Cluster]) -> None:
     """Redis refuses the password: the reason is told in words, and the password is not."""
     cluster = make_cluster(1, {"RMQCLUSTER_REDIS_WAIT_SECONDS": "3"})
     cluster.redis_start()
@@ -108,7 +108,7 @@ def test_a_wrong_redis_password_is_told(make_cluster: Callable[..., Cluster]) ->
     assert "WRONGPASSWORDVALUE" not in text
 
 
-def test_a_supervisor_killed_alone_leaves_no_twin(lone: Cluster) -> None:
+def test_b8_a_supervisor_killed_alone_leaves_no_twin(lone: Cluster) -> None:
     """kill -9 of the supervisor alone: its broker ends with it or is stopped by the next one; never two brokers."""
     old = lone.broker_pid(1)
     proc.send([process for process in [lone.demo.node(1).supervisor] if process], signal.SIGKILL)

@@ -10,7 +10,7 @@ from support import wait_until
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_cold_start_race(cluster: Cluster, seed: int) -> None:
+def test_a1_cold_start_race(cluster: Cluster, seed: int) -> None:
     """Three blank nodes and Redis start in a random order with random delays: exactly one cluster."""
     chooser = random.Random(seed)
     starts: list[Callable[[], None]] = [
@@ -25,7 +25,7 @@ def test_cold_start_race(cluster: Cluster, seed: int) -> None:
     cluster.assert_one()
 
 
-def test_a_blank_node_gives_up_on_redis_with_the_reason(make_cluster: Callable[..., Cluster]) -> None:
+def test_a5_a_blank_node_gives_up_on_redis_with_the_reason(make_cluster: Callable[..., Cluster]) -> None:
     """The wait of a blank node for Redis is bounded: exit 69, with the address that did not answer."""
     cluster = make_cluster(1, {"RMQCLUSTER_REDIS_WAIT_SECONDS": "2"})
     cluster.start(1)
@@ -48,7 +48,7 @@ def test_joining_by_rabbitmqctl(make_cluster: Callable[..., Cluster]) -> None:
     cluster.assert_one()
 
 
-def test_the_founder_dies_while_founding(cluster: Cluster) -> None:
+def test_a11_the_founder_dies_while_founding(cluster: Cluster) -> None:
     """The founder is killed when others may join it, and returns: the others take over, one cluster in the end."""
     cluster.redis_start()
     cluster.start()
@@ -61,7 +61,7 @@ def test_the_founder_dies_while_founding(cluster: Cluster) -> None:
     cluster.assert_one()
 
 
-def test_the_founder_hangs_while_founding_and_wakes_later(cluster: Cluster) -> None:
+def test_a11_the_founder_hangs_while_founding_and_wakes_later(cluster: Cluster) -> None:
     """A founder that is paused beyond its claim founds nothing on waking: one cluster in the end."""
     cluster.redis_start()
     cluster.start()

@@ -1,5 +1,6 @@
 """A real cluster whose members, and Redis, live on machines of their own, with a network that can be cut."""
 
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -85,9 +86,16 @@ class NetCluster(Cluster):
     def start(self, *numbers: int, extra: Mapping[str, str] | None = None) -> None:
         for number in numbers or self.numbers:
             with self.network.inside(machine(number)):
-                super().start(number, extra={**self._environment(number), **(extra or {})})
+                super().start(number, extra={**self._overrides(number), **(extra or {})})
 
-    def _environment(self, number: int) -> dict[str, str]:
+    def environment(self, number: int) -> dict[str, str]:
+        return super().environment(number) | self._overrides(number)
+
+    def _run(self, number: int, argv: list[str], answer: str = "") -> subprocess.CompletedProcess[str]:
+        with self.network.inside(machine(number)):
+            return super()._run(number, argv, answer)
+
+    def _overrides(self, number: int) -> dict[str, str]:
         return {
             "ERL_EPMD_ADDRESS": self.address(number),
             "RABBITMQ_NODE_IP_ADDRESS": "0.0.0.0",
