@@ -5,17 +5,30 @@ add some; it never guesses a type. Texts are escaped while they are read, so not
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from typing import TypeVar
 
-from rmqcluster.core.model import Announcement, BrokerPhase, Claim, DiskKind, Lease, Owner, Record, View
+from rmqcluster.core.model import (
+    Announcement,
+    BrokerPhase,
+    Claim,
+    DiskKind,
+    Lease,
+    Operation,
+    OperationKind,
+    Owner,
+    Record,
+    View,
+)
 from rmqcluster.store.text import is_node_name, printable
 
 VERSION = 1
 VALUE_LIMIT_BYTES = 64 * 1024
 NAMES_LIMIT = 256  # members of one cluster, with room for strangers
 NUMBER_LIMIT = 10**12  # epochs and sequences; also what Lua counts exactly
+REMARKS_LIMIT = 20  # notes, and findings, of one announcement
+REMARK_LIMIT = 400  # characters of each
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -24,8 +37,21 @@ class Malformed(ValueError):
     """A value from Redis is not what its key promises; the text says why and is safe to show."""
 
 
-def encode(record: Announcement | Claim | Record | Lease | Owner) -> str:
+def encode(record: Announcement | Claim | Record | Lease | Owner | Operation) -> str:
     """Compact JSON with the format version; `None` and sets are kept as null and sorted lists."""
+    if isinstance(record, Announcement) and (record.notes or record.findings):
+        record = replace(record, notes=_remarks(record.notes), findings=_remarks(record.findings))
+        if len(raw := _dump(record)) <= VALUE_LIMIT_BYTES:
+            return raw
+        record = replace(record, notes=(), findings=())  # no remark is worth an announcement that nobody reads
+    return _dump(record)
+
+
+def _remarks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(printable(text, REMARK_LIMIT) for text in texts[:REMARKS_LIMIT])
+
+
+def _dump(record: Announcement | Claim | Record | Lease | Owner | Operation) -> str:
     return json.dumps({"v": VERSION, **asdict(record)}, separators=(",", ":"), default=sorted)
 
 
@@ -81,17 +107,33 @@ class Fields:
             raise Malformed(f"{name} is not a node name")
         return value
 
+    def optional_node(self, name: str) -> str | None:
+        return None if self._found.get(name) is None else self.node(name)
+
+    def node_or_nobody(self, name: str) -> str:
+        return self.node(name) if self.text(name) else ""
+
     def nodes(self, name: str) -> frozenset[str]:
         value = self._found.get(name)
         if not isinstance(value, list) or len(value) > NAMES_LIMIT or not all(is_node_name(n) for n in value):
             raise Malformed(f"{name} is not a list of at most {NAMES_LIMIT} node names")
         return frozenset(value)
 
-    def texts(self, name: str) -> tuple[str, ...]:
+    def texts(self, name: str, limit: int = NAMES_LIMIT, characters: int = 200) -> tuple[str, ...]:
         value = self._found.get(name)
-        if not isinstance(value, list) or len(value) > NAMES_LIMIT or not all(isinstance(t, str) for t in value):
-            raise Malformed(f"{name} is not a list of at most {NAMES_LIMIT} texts")
-        return tuple(printable(t, 200) for t in value)
+        if not isinstance(value, list) or len(value) > limit or not all(isinstance(t, str) for t in value):
+            raise Malformed(f"{name} is not a list of at most {limit} texts")
+        return tuple(printable(t, characters) for t in value)
+
+    def remarks(self, name: str) -> tuple[str, ...]:
+        """None of them in what an rmqcluster wrote that did not know them."""
+        return () if self._found.get(name) is None else self.texts(name, REMARKS_LIMIT, REMARK_LIMIT)
+
+    def seconds(self, name: str) -> float:
+        value = self._found.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= NUMBER_LIMIT:
+            raise Malformed(f"{name} is not a time from 0 to {NUMBER_LIMIT} seconds")
+        return float(value)
 
     def number(self, name: str) -> int:
         value = self._found.get(name)
@@ -132,6 +174,9 @@ def decode_announcement(raw: str) -> Announcement:
         state=f.text("state"),
         held=f.optional_text("held"),
         wanted=f.optional_word("wanted"),
+        drained=f.optional_bool("drained") or False,
+        notes=f.remarks("notes"),
+        findings=f.remarks("findings"),
         beat_sequence=f.number("beat_sequence"),
     )
 
@@ -144,8 +189,7 @@ def decode_claim(raw: str) -> Claim:
 def decode_record(raw: str) -> Record:
     """The founder may be empty: a record restored from the disks no longer knows it."""
     f = Fields(raw)
-    founder = f.node("founder") if f.text("founder") else ""
-    return Record(f.word("cluster_id"), f.number("epoch"), founder)
+    return Record(f.word("cluster_id"), f.number("epoch"), f.node_or_nobody("founder"))
 
 
 def decode_lease(raw: str) -> Lease:
@@ -156,6 +200,26 @@ def decode_lease(raw: str) -> Lease:
 def decode_owner(raw: str) -> Owner:
     f = Fields(raw)
     return Owner(f.word("instance"), f.number("sequence"))
+
+
+def decode_operation(raw: str) -> Operation:
+    f = Fields(raw)
+    consent = f.optional_bool("consent")
+    if consent is None:
+        raise Malformed("consent is neither true nor false")
+    return Operation(
+        id=f.word("id"),
+        kind=f.one_of("kind", OperationKind),
+        subject=f.node_or_nobody("subject"),
+        executor=f.node_or_nobody("executor"),
+        by=f.text("by"),
+        epoch=f.number("epoch"),
+        since=f.seconds("since"),
+        seconds=f.seconds("seconds"),
+        consent=consent,
+        target=f.optional_node("target"),
+        why=f.text("why"),
+    )
 
 
 def _view(f: Fields | None) -> View | None:

@@ -19,6 +19,7 @@ def to_fields(event: Event) -> dict[str, str]:
         "text": printable(event.text, TEXT_LIMIT),
         "rule": str(event.rule),
         "epoch": str(event.epoch),
+        "operation": printable(event.operation, WORD_LIMIT),
     }
 
 
@@ -37,6 +38,7 @@ def _from_row(row: Row) -> Event | None:
         text=printable(fields["text"], TEXT_LIMIT),
         rule=_number(fields.get("rule", "")),
         epoch=_number(fields.get("epoch", "")),
+        operation=printable(fields.get("operation", ""), WORD_LIMIT),
         at=int(milliseconds) / 1000,
         id=row_id,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 EVENTS_KEPT = 1000  # about: XADD trims whole nodes of the stream
 COMMIT_MARGIN_SECONDS = 1.0  # beyond one beat, how old the roll call must be before a commit
+EMPTIED_TTLS = 2  # how long after Redis was emptied an operation under way may be written down again
 OWNER_TTLS = 4  # an owner outlives its heartbeat by this factor: a name is not free for all after one lost beat
 
 COMMANDS = (
@@ -58,6 +59,9 @@ KEYS = (
     Key("cluster:roll_call", "STRING", "-", "the first to announce", "Unix time at which the roll call began"),
     Key("cluster:epoch", "STRING", "-", "claims and leases", "the highest epoch given; it only rises"),
     Key("cluster:paused", "STRING", "as asked", "a person", "why no automatic act is done"),
+    Key(
+        "cluster:operation", "STRING", "its deadline", "who asks", "JSON: the one disruptive act that may be under way"
+    ),
     Key("monitor:lease", "STRING", "TTL", "the monitor", "JSON: who acts for the cluster, and its epoch"),
     Key("events", "STREAM", f"{EVENTS_KEPT} kept", "everybody", "what happened, by whom, by which rule"),
 )
@@ -102,6 +106,10 @@ class Keys:
         return f"{self.prefix}:cluster:paused"
 
     @property
+    def operation(self) -> str:
+        return f"{self.prefix}:cluster:operation"
+
+    @property
     def lease(self) -> str:
         return f"{self.prefix}:monitor:lease"
 
@@ -119,7 +127,19 @@ class Keys:
         return f"{self.prefix}:node:{node}:owner"
 
 
-SHARED = ("members", "master", "known", "record", "founding", "epoch", "roll_call", "paused", "lease", "events")
+SHARED = (
+    "members",
+    "master",
+    "known",
+    "record",
+    "founding",
+    "epoch",
+    "roll_call",
+    "paused",
+    "operation",
+    "lease",
+    "events",
+)
 """The keys that are not of one node, by their names in `Keys`."""
 
 OF_NODE = ("heartbeat", "announcement", "owner")

@@ -5,10 +5,8 @@ or StoreRefused when Redis answered but will not have us; after either the next 
 nothing, repeats nothing, and believes nothing that it reads unchecked.
 """
 
-import random
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,11 +17,13 @@ import redis
 from rmqcluster.agent.ports import Beat, Event
 from rmqcluster.config.settings import Settings
 from rmqcluster.core import actions as a
-from rmqcluster.core.model import Lease, StoreView
+from rmqcluster.core.model import Lease, Operation, StoreView
 from rmqcluster.errors import StoreUnavailable
 from rmqcluster.store import client, codec, events, facts, scripts
 from rmqcluster.store.facts import ServerFacts
-from rmqcluster.store.keys import COMMIT_MARGIN_SECONDS, EVENTS_KEPT, Keys
+from rmqcluster.store.keys import EVENTS_KEPT, Keys
+from rmqcluster.store.lua import Script
+from rmqcluster.store.steps import step_for
 from rmqcluster.store.text import printable
 from rmqcluster.store.trouble import translated
 from rmqcluster.store.view import to_view
@@ -59,10 +59,18 @@ class RedisStore:
         self._server_checked_at: float | None = None
 
     def beat(self, beat: Beat) -> None:
-        """Write announcement and owner, and what is to be kept alive; nothing when the name is another's."""
+        """Write announcement and owner, and what is to be kept alive; nothing when the name is another's.
+
+        Without an announcement only the lease is kept alive. An operation is written again only when Redis was
+        emptied after it had begun.
+        """
+        said, operation = beat.announcement, beat.operation
+        words = ("", 0) if said is None else (codec.encode(said), said.beat_sequence)
         flags = (int(beat.registered), int(beat.keep_lease), int(beat.keep_claim))
-        announcement = beat.announcement
-        self._run(scripts.BEAT, codec.encode(announcement), announcement.beat_sequence, *flags)
+        again: tuple[str | float, ...] = ("", 0, 0)
+        if operation is not None:
+            again = (codec.encode(operation), operation.since, int(beat.operation_left_seconds * 1000))
+        self._run(scripts.BEAT, *words, *flags, *again)
 
     def snapshot(self) -> StoreView:
         """Everything under the prefix, read in one step; rarely also how the server is set up."""
@@ -72,13 +80,21 @@ class RedisStore:
 
     def apply(self, action: a.StoreAction) -> bool:
         """Carry out one action in one step; False when its condition did not hold."""
-        return bool(self._run(*self._script_for(action)))
+        return bool(self._run(*step_for(action, self._policy)))
 
     def read_lease(self) -> Lease | None:
         """The lease as it is now; None when there is none that can be read."""
         raw = self._run(scripts.READ_LEASE)
         try:
             return None if raw is None else codec.decode_lease(raw)
+        except codec.Malformed:
+            return None  # every snapshot warns of it
+
+    def read_operation(self) -> Operation | None:
+        """The operation as it is now; None when there is none that can be read."""
+        raw = self._run(scripts.READ_OPERATION)
+        try:
+            return None if raw is None else codec.decode_operation(raw)
         except codec.Malformed:
             return None  # every snapshot warns of it
 
@@ -101,7 +117,8 @@ class RedisStore:
         return [event for _, rows in found or () for event in events.from_rows(rows)]
 
     def clear(self) -> None:
-        """Delete members, master, heartbeats and the lease; record, epoch, announcements and history stay."""
+        """Delete members, master, heartbeats and the lease; record, epoch, announcements and history stay, and so
+        does an operation, which goes on whatever Redis says."""
         self._run(scripts.CLEAR)
 
     def clear_identity(self, cluster_id: str) -> tuple[str, ...]:
@@ -127,7 +144,7 @@ class RedisStore:
         self._redis.close()
         self._follower.close()
 
-    def _run(self, script: scripts.Script, *arguments: str | int | float) -> Any:
+    def _run(self, script: Script, *arguments: str | int | float) -> Any:
         fixed = (self._settings.prefix, self._node, self._instance, int(self._policy.ttl_seconds * 1000))
         with self._calling(self._redis):
             try:
@@ -145,32 +162,6 @@ class RedisStore:
             except StoreUnavailable:
                 used.connection_pool.disconnect()
                 raise
-
-    def _script_for(self, action: a.StoreAction) -> tuple[Any, ...]:
-        match action:
-            case a.ClaimFounding(seed):
-                drawn = f"{random.Random(seed).getrandbits(128):032x}" if seed else uuid.uuid4().hex
-                return scripts.CLAIM_FOUNDING, drawn, self._policy.majority
-            case a.AbandonClaim():
-                return (scripts.ABANDON_CLAIM,)
-            case a.CommitFounding(cluster_id):
-                return scripts.COMMIT_FOUNDING, cluster_id, self._policy.heartbeat_seconds + COMMIT_MARGIN_SECONDS
-            case a.RestoreRecord(cluster_id, epoch, replaces):
-                return scripts.RESTORE_RECORD, cluster_id, epoch, replaces or ""
-            case a.TakeOwnership(replaces):
-                return scripts.TAKE_OWNERSHIP, replaces or ""
-            case a.TakeLease(floor):
-                return scripts.TAKE_LEASE, floor
-            case a.ReleaseLease():
-                return (scripts.RELEASE_LEASE,)
-            case a.RemoveMember(node, epoch):
-                return scripts.REMOVE_MEMBER, node, epoch
-            case a.SetMaster(node, replaces, epoch):
-                return scripts.SET_MASTER, node, epoch, replaces or ""
-            case a.OfferFounder(node):
-                return scripts.OFFER_FOUNDER, node
-            case a.Leave(final):
-                return scripts.LEAVE, int(final)
 
     def _check_server(self) -> None:
         now = self._clock()

@@ -1,151 +1,20 @@
 """The atomic steps, in Lua. Each script checks its condition and writes in the same step, on Redis's own clock.
 
-A script gets the prefix, the node, the instance and the TTL first, then its own arguments; it answers 1 when its
-condition held and 0 when not, or data. What a script cannot read counts as what forbids the act: an announcement
-that is not understood may be a disk with data. JSON written here has the shape that `codec` reads.
+A script answers 1 when its condition held and 0 when not, or data. What a script cannot read counts as what forbids
+the act: an announcement that is not understood may be a disk with data. `lua` has what they share.
 """
 
-import hashlib
-from dataclasses import dataclass
+from rmqcluster.store.codec import NAMES_LIMIT
+from rmqcluster.store.keys import EMPTIED_TTLS
+from rmqcluster.store.lua import script
 
-from rmqcluster.store.codec import NAMES_LIMIT, NUMBER_LIMIT, VALUE_LIMIT_BYTES, VERSION
-from rmqcluster.store.keys import OF_NODE, OWNER_TTLS, SHARED, Keys
-
-
-def _key_names() -> str:
-    """The keys as Lua variables and functions, made from `Keys` so that there is one list of names."""
-    keys, mark = Keys("\0"), "\1"
-    lines = [f"local {name}_key = prefix .. '{getattr(keys, name)[1:]}'" for name in SHARED]
-    for name in OF_NODE:
-        before, after = getattr(keys, name)(mark)[1:].split(mark)
-        lines.append(f"local function {name}_key(of) return prefix .. '{before}' .. of .. '{after}' end")
-    return "\n".join(lines)
-
-
-_COMMON = f"""
-local prefix, node, instance, ttl_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-{_key_names()}
-
-local function ask(...)
-  local found = redis.pcall(...)
-  if type(found) ~= 'table' or not found.err then return found end
-  if string.find(tostring(found.err), 'WRONGTYPE', 1, true) then return nil, 'holds another type of value' end
-  return redis.call(...)  -- not the fault of the key: a missing permission must not read as an absent value
-end
-
-local function read(key)
-  local value, problem = ask('GETRANGE', key, 0, {VALUE_LIMIT_BYTES})
-  if not value then return nil, problem end
-  if value == '' then return nil end
-  if #value > {VALUE_LIMIT_BYTES} then return nil, 'is longer than {VALUE_LIMIT_BYTES} bytes' end
-  return value
-end
-
-local function object(key)
-  local value = read(key)
-  if not value then return nil end
-  local ok, found = pcall(cjson.decode, value)
-  if ok and type(found) == 'table' then return found end
-  return nil
-end
-
-local function number(value)
-  local found = tonumber(value)
-  if found and found >= 0 and found <= {NUMBER_LIMIT} then return found end
-  return 0
-end
-
-local function is_mine(found)
-  return found ~= nil and found.node == node and found.instance == instance
-end
-
-local function name_is_anothers()
-  local owner = object(owner_key(node))
-  return owner ~= nil and type(owner.instance) == 'string' and owner.instance ~= instance
-end
-
-local function now()
-  local time = redis.call('TIME')
-  return time[1], time[2]
-end
-
-local function roll_call_seconds()
-  -- tonumber alone would take NaN, with which no comparison forbids anything.
-  local began = string.match(read(roll_call_key) or '', '^%d+%.?%d*$')
-  if not began or #began > 20 then return nil end
-  local seconds, micros = now()
-  return tonumber(seconds) + tonumber(micros) / 1000000 - tonumber(began)
-end
-
-local function names(key)
-  local found, problem = ask('SMEMBERS', key)
-  if not found then return {{}}, problem end
-  table.sort(found)
-  return found
-end
-
-local IDENTITY = {{data = true, unmarked = true, amnesic = true}}
-local DISPOSABLE = {{blank = true, uncommitted = true}}
-
-local function announcements()
-  local found = {{}}
-  for _, name in ipairs((names(known_key))) do
-    if redis.call('EXISTS', announcement_key(name)) == 1 then
-      local one = object(announcement_key(name)) or {{}}
-      one.name = name
-      one.unclear = not (IDENTITY[one.disk] or DISPOSABLE[one.disk]) or type(one.epoch_high) ~= 'number'
-        or number(one.epoch_high) ~= one.epoch_high
-      table.insert(found, one)
-    end
-  end
-  return found
-end
-
-local function next_epoch(floor)
-  local high = math.max(number(read(epoch_key)), floor)
-  for _, key in ipairs({{record_key, lease_key, founding_key}}) do
-    local found = object(key)
-    if found then high = math.max(high, number(found.epoch)) end
-  end
-  for _, one in ipairs(announcements()) do high = math.max(high, number(one.epoch_high)) end
-  redis.call('SET', epoch_key, string.format('%.0f', high + 1))
-  return high + 1
-end
-
-local function json(fields)
-  local parts = {{'"v":{VERSION}'}}
-  for _, field in ipairs(fields) do
-    local value = field[2]
-    value = type(value) == 'number' and string.format('%.0f', value) or cjson.encode(value)
-    table.insert(parts, '"' .. field[1] .. '":' .. value)
-  end
-  return '{{' .. table.concat(parts, ',') .. '}}'
-end
-
-local function set_owner(sequence)
-  local value = json({{{{'instance', instance}}, {{'sequence', sequence}}}})
-  redis.call('SET', owner_key(node), value, 'PX', ttl_ms * {OWNER_TTLS})
-end
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """One script and the digest under which Redis keeps it."""
-
-    text: str
-    digest: str
-
-
-def _script(body: str) -> Script:
-    text = _COMMON + body
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-
-BEAT = _script("""
+BEAT = script(f"""
 if name_is_anothers() then return 0 end
 local announcement, sequence = ARGV[5], tonumber(ARGV[6])
 local registered, keep_lease, keep_claim = ARGV[7] == '1', ARGV[8] == '1', ARGV[9] == '1'
+local operation, began_at, left_ms = ARGV[10], tonumber(ARGV[11]), tonumber(ARGV[12])
+if keep_lease and is_mine(object(lease_key)) then redis.call('PEXPIRE', lease_key, ttl_ms) end
+if announcement == '' then return 1 end
 local somebody = false
 for _, name in ipairs((names(known_key))) do
   if redis.call('EXISTS', announcement_key(name)) == 1 then
@@ -166,12 +35,17 @@ if registered then
   redis.call('SADD', members_key, node)
   redis.call('SET', heartbeat_key(node), seconds, 'PX', ttl_ms)
 end
-if keep_lease and is_mine(object(lease_key)) then redis.call('PEXPIRE', lease_key, ttl_ms) end
 if keep_claim and is_mine(object(founding_key)) then redis.call('PEXPIRE', founding_key, ttl_ms) end
+-- A roll call that is younger than the operation is the sign that Redis was emptied under it. In any other Redis a
+-- record that is not there has ended, and stays so.
+age = roll_call_seconds()
+if operation ~= '' and left_ms > 0 and age < {EMPTIED_TTLS} * ttl_ms / 1000 and unix_seconds() - age > began_at then
+  redis.call('SET', operation_key, operation, 'NX', 'PX', left_ms)
+end
 return 1
 """)
 
-SNAPSHOT = _script(f"""
+SNAPSHOT = script(f"""
 local problems = {{}}
 local function note(key, problem)
   if problem then table.insert(problems, key .. ' ' .. problem) end
@@ -204,10 +78,11 @@ local age = roll_call_seconds()
 if value(roll_call_key) and not age then note(roll_call_key, 'is not a time') end
 return {{members, nodes, value(master_key), value(record_key), value(founding_key),
   redis.call('PTTL', founding_key), value(lease_key), redis.call('PTTL', lease_key), value(owner_key(node)),
-  value(epoch_key), string.format('%.3f', age or 0), value(paused_key), problems}}
+  value(epoch_key), string.format('%.3f', age or 0), value(paused_key), value(operation_key),
+  redis.call('PTTL', operation_key), problems}}
 """)
 
-CLAIM_FOUNDING = _script("""
+CLAIM_FOUNDING = script("""
 local cluster_id, majority = ARGV[5], tonumber(ARGV[6])
 if redis.call('EXISTS', record_key, founding_key) ~= 0 then return 0 end
 local company, mine = 0, false
@@ -222,12 +97,12 @@ redis.call('SET', founding_key, value, 'PX', ttl_ms)
 return 1
 """)
 
-ABANDON_CLAIM = _script("""
+ABANDON_CLAIM = script("""
 if not is_mine(object(founding_key)) then return 0 end
 return redis.call('DEL', founding_key)
 """)
 
-COMMIT_FOUNDING = _script("""
+COMMIT_FOUNDING = script("""
 local cluster_id, quiet_seconds = ARGV[5], tonumber(ARGV[6])
 local claim = object(founding_key)
 if not is_mine(claim) or claim.cluster_id ~= cluster_id or redis.call('EXISTS', record_key) ~= 0 then return 0 end
@@ -241,7 +116,7 @@ redis.call('DEL', founding_key)
 return 1
 """)
 
-RESTORE_RECORD = _script("""
+RESTORE_RECORD = script("""
 local cluster_id, epoch, replaces = ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local found = object(record_key)
 local stored = found and type(found.cluster_id) == 'string' and found.cluster_id or ''
@@ -254,7 +129,7 @@ redis.call('DEL', founding_key)
 return 1
 """)
 
-TAKE_OWNERSHIP = _script("""
+TAKE_OWNERSHIP = script("""
 local owner = object(owner_key(node))
 local stored = owner and type(owner.instance) == 'string' and owner.instance or ''
 if stored ~= ARGV[5] then return 0 end
@@ -262,44 +137,75 @@ set_owner(0)
 return 1
 """)
 
-TAKE_LEASE = _script("""
+TAKE_LEASE = script("""
 if redis.call('EXISTS', lease_key) ~= 0 or name_is_anothers() then return 0 end
 local value = json({{'node', node}, {'instance', instance}, {'epoch', next_epoch(tonumber(ARGV[5]))}})
 redis.call('SET', lease_key, value, 'PX', ttl_ms)
 return 1
 """)
 
-RELEASE_LEASE = _script("""
+RELEASE_LEASE = script("""
 if not is_mine(object(lease_key)) then return 0 end
 return redis.call('DEL', lease_key)
 """)
 
-REMOVE_MEMBER = _script("""
+REMOVE_MEMBER = script("""
 local subject, epoch = ARGV[5], tonumber(ARGV[6])
-local lease = object(lease_key)
-if not is_mine(lease) or lease.epoch ~= epoch then return 0 end
-if redis.call('EXISTS', heartbeat_key(subject)) ~= 0 then return 0 end
+if not holds_lease(epoch) or redis.call('EXISTS', heartbeat_key(subject)) ~= 0 then return 0 end
 redis.call('SREM', members_key, subject)
 return 1
 """)
 
-SET_MASTER = _script("""
+FORGET_NAME = script("""
+local subject, epoch = ARGV[5], tonumber(ARGV[6])
+if not holds_lease(epoch) or redis.call('EXISTS', heartbeat_key(subject)) ~= 0 then return 0 end
+redis.call('SREM', members_key, subject)
+redis.call('SREM', known_key, subject)
+redis.call('DEL', announcement_key(subject), owner_key(subject))
+if read(master_key) == subject then redis.call('DEL', master_key) end
+return 1
+""")
+
+SET_MASTER = script("""
 local subject, epoch, replaces = ARGV[5], tonumber(ARGV[6]), ARGV[7]
-local lease = object(lease_key)
-if not is_mine(lease) or lease.epoch ~= epoch or (read(master_key) or '') ~= replaces then return 0 end
+if not holds_lease(epoch) or (read(master_key) or '') ~= replaces then return 0 end
 if redis.call('EXISTS', heartbeat_key(subject)) == 0 then return 0 end
 if redis.call('SISMEMBER', members_key, subject) == 0 then return 0 end
 redis.call('SET', master_key, subject)
 return 1
 """)
 
-OFFER_FOUNDER = _script("""
+START_OPERATION = script("""
+local id, kind, subject, executor, by = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local epoch, seconds, consent, target, why = tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12], ARGV[13], ARGV[14]
+if epoch > 0 and not holds_lease(epoch) then return 0 end
+if redis.call('EXISTS', operation_key) ~= 0 then
+  local found = object(operation_key)
+  if not found or found.kind ~= kind or found.subject ~= subject or found.by ~= by then return 0 end
+end
+local fields = {{'id', id}, {'kind', kind}, {'subject', subject}, {'executor', executor}, {'by', by},
+  {'epoch', epoch > 0 and epoch or number(read(epoch_key))}, {'since', unix_seconds()}, {'seconds', seconds},
+  {'consent', consent == '1'}, {'why', why}}
+if target ~= '' then table.insert(fields, {'target', target}) end
+redis.call('SET', operation_key, json(fields), 'PX', math.max(1, math.floor(seconds * 1000)))
+return 1
+""")
+
+END_OPERATION = script("""
+local found = object(operation_key)
+if not found or found.id ~= ARGV[5] then return 0 end
+return redis.call('DEL', operation_key)
+""")
+
+READ_OPERATION = script("return read(operation_key) or false")
+
+OFFER_FOUNDER = script("""
 if not is_mine(object(founding_key)) or redis.call('EXISTS', record_key) ~= 0 then return 0 end
 redis.call('SET', master_key, ARGV[5])
 return 1
 """)
 
-LEAVE = _script("""
+LEAVE = script("""
 if is_mine(object(lease_key)) then redis.call('DEL', lease_key) end
 if is_mine(object(founding_key)) then redis.call('DEL', founding_key) end
 if name_is_anothers() then return 0 end
@@ -309,13 +215,15 @@ if read(master_key) == node then redis.call('DEL', master_key) end
 if ARGV[5] == '1' then
   redis.call('DEL', announcement_key(node), owner_key(node))
   redis.call('SREM', known_key, node)
+  local operation = object(operation_key)
+  if operation and operation.kind == 'stop' and operation.subject == node then redis.call('DEL', operation_key) end
 end
 return 1
 """)
 
-READ_LEASE = _script("return read(lease_key) or false")
+READ_LEASE = script("return read(lease_key) or false")
 
-CLEAR = _script("""
+CLEAR = script("""
 for _, key in ipairs({members_key, known_key}) do
   for _, name in ipairs((names(key))) do redis.call('DEL', heartbeat_key(name)) end
 end
@@ -323,7 +231,7 @@ redis.call('DEL', members_key, master_key, lease_key)
 return 1
 """)
 
-CLEAR_IDENTITY = _script("""
+CLEAR_IDENTITY = script("""
 local record = object(record_key)
 if not record or record.cluster_id ~= ARGV[5] then return {'record'} end
 local obstacles, seen = {}, {}

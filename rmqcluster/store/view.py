@@ -52,7 +52,8 @@ class Reader:
 
 def to_view(reply: list[Any], node: str, keys: Keys, ttl_seconds: float) -> StoreView:
     """`reply` as `scripts.SNAPSHOT` gives it; never raises for what somebody else wrote."""
-    members, nodes, master, record, claim, claim_ms, lease, lease_ms, owner, epoch, age, paused, problems = reply
+    members, nodes, master, record, claim, claim_ms, lease, lease_ms, owner, epoch, age, paused, *more = reply
+    operation, operation_ms, problems = more
     reader = Reader(keys, ttl_seconds)
     for problem in problems:
         key, _, what = problem.partition(" ")
@@ -64,12 +65,19 @@ def to_view(reply: list[Any], node: str, keys: Keys, ttl_seconds: float) -> Stor
     for found, key, milliseconds in ((claimed, keys.founding, claim_ms), (leased, keys.lease, lease_ms)):
         left = reader.seconds_left(key, milliseconds) if found is not None else None
         ends += [] if left is None else [left]
+    under_way = reader.record(keys.operation, operation, codec.decode_operation)
+    operation_left = 0.0
+    if under_way is not None:
+        operation_left = reader.seconds_left(keys.operation, operation_ms) or 0.0
+        ends.append(operation_left)
     return StoreView(
         members=frozenset(reader.names(keys.members, members)),
         master=next(iter(reader.names(keys.master, [master] if master else [])), None),
         record=reader.record(keys.record, record, codec.decode_record),
         claim=claimed,
         lease=leased,
+        operation=under_way,
+        operation_left_seconds=operation_left,
         owner=reader.record(keys.owner(node), owner, codec.decode_owner),
         announcements=announcements,
         heartbeats=heartbeats,

@@ -14,20 +14,35 @@ from rmqcluster.core.actions import (
     AbandonClaim,
     ClaimFounding,
     CommitFounding,
+    EndOperation,
+    ForgetName,
     Leave,
     OfferFounder,
     ReleaseLease,
     RemoveMember,
     RestoreRecord,
     SetMaster,
+    StartOperation,
     StoreAction,
     TakeLease,
     TakeOwnership,
 )
-from rmqcluster.core.model import Announcement, Claim, DiskKind, Lease, Owner, Policy, Record, StoreView
+from rmqcluster.core.model import (
+    Announcement,
+    Claim,
+    DiskKind,
+    Lease,
+    Operation,
+    OperationKind,
+    Owner,
+    Policy,
+    Record,
+    StoreView,
+)
 from rmqcluster.errors import StoreUnavailable
 
 EVENTS_KEPT = 1000
+EMPTIED_TTLS = 2  # how long after Redis was emptied an operation under way may be written down again
 OWNER_TTLS = 4  # an owner outlives its heartbeat by this factor
 COMMIT_MARGIN_SECONDS = 1.0  # beyond one beat, how old the roll call must be before a commit
 DISPOSABLE = frozenset({DiskKind.BLANK, DiskKind.UNCOMMITTED})
@@ -56,6 +71,7 @@ class MemoryState:
     record: Record | None = None
     claim: Mortal[Claim] | None = None
     lease: Mortal[Lease] | None = None
+    operation: Mortal[Operation] | None = None
     owners: dict[str, Mortal[Owner]] = field(default_factory=dict)
     announcements: dict[str, Mortal[Announcement]] = field(default_factory=dict)
     heartbeats: dict[str, float] = field(default_factory=dict)  # node -> time at which it is gone
@@ -77,6 +93,9 @@ class MemoryState:
 
     def live_lease(self) -> Lease | None:
         return self.lease.value if self.lease and self.lease.until > self.clock() else None
+
+    def live_operation(self) -> Operation | None:
+        return self.operation.value if self.operation and self.operation.until > self.clock() else None
 
     def live_owner(self, node: str) -> Owner | None:
         owner = self.owners.get(node)
@@ -121,6 +140,9 @@ class MemoryStore:
             ReleaseLease: self._release_lease,
             RemoveMember: self._remove_member,
             SetMaster: self._set_master,
+            StartOperation: self._start_operation,
+            EndOperation: self._end_operation,
+            ForgetName: self._forget_name,
             OfferFounder: self._offer_founder,
             Leave: self._leave,
         }
@@ -130,6 +152,11 @@ class MemoryStore:
         if self._name_is_anothers():
             return
         now, until = s.clock(), s.clock() + self.policy.ttl_seconds
+        if beat.keep_lease and self._holds_lease():
+            assert s.lease is not None
+            s.lease.until = until
+        if beat.announcement is None:
+            return
         s.known = {n for n in s.known if self._still_known(n)} | {self.node}
         if s.roll_call_at is None or s.roll_call_at > now or not s.live_announcements():
             s.roll_call_at = now
@@ -139,12 +166,10 @@ class MemoryStore:
         if beat.registered:
             s.members.add(self.node)
             s.heartbeats[self.node] = until
-        if beat.keep_lease and self._holds_lease():
-            assert s.lease is not None
-            s.lease.until = until
         if beat.keep_claim and self._holds_claim():
             assert s.claim is not None
             s.claim.until = until
+        self._write_operation_again(beat)
 
     def snapshot(self) -> StoreView:
         s = self._reachable()
@@ -156,12 +181,18 @@ class MemoryStore:
             ends.append(s.claim.until - now)
         if lease and s.lease:
             ends.append(s.lease.until - now)
+        operation, operation_left = s.live_operation(), 0.0
+        if operation and s.operation:
+            operation_left = s.operation.until - now
+            ends.append(operation_left)
         return StoreView(
             members=frozenset(s.members),
             master=s.master,
             record=s.record,
             claim=claim,
             lease=lease,
+            operation=operation,
+            operation_left_seconds=operation_left,
             owner=s.live_owner(self.node),
             announcements=s.live_announcements(),
             heartbeats=heartbeats,
@@ -178,6 +209,9 @@ class MemoryStore:
     def read_lease(self) -> Lease | None:
         return self._reachable().live_lease()
 
+    def read_operation(self) -> Operation | None:
+        return self._reachable().live_operation()
+
     def record_event(self, event: Event) -> None:
         s = self._reachable()
         at = s.clock()
@@ -188,7 +222,7 @@ class MemoryStore:
         return tuple(self._reachable().events[-count:])
 
     def clear(self) -> None:
-        """Forget members, master, heartbeats and the lease."""
+        """Forget members, master, heartbeats and the lease; an operation goes on."""
         s = self._reachable()
         s.members.clear()
         s.heartbeats.clear()
@@ -229,6 +263,15 @@ class MemoryStore:
     def _holds_claim(self) -> bool:
         claim = self.state.live_claim()
         return claim is not None and (claim.node, claim.instance) == (self.node, self.instance)
+
+    def _write_operation_again(self, beat: Beat) -> None:
+        """Only if the store was emptied after the operation had begun: a roll call that is younger says so."""
+        s, operation, left = self.state, beat.operation, beat.operation_left_seconds
+        if operation is None or left <= 0 or s.roll_call_at is None or s.live_operation() is not None:
+            return
+        young = s.clock() - s.roll_call_at < EMPTIED_TTLS * self.policy.ttl_seconds
+        if young and s.roll_call_at > operation.since:
+            s.operation = Mortal(operation, s.clock() + left)
 
     def _claim_founding(self, action: ClaimFounding) -> bool:
         s = self.state
@@ -314,6 +357,49 @@ class MemoryStore:
         s.master = action.node
         return True
 
+    def _start_operation(self, action: StartOperation) -> bool:
+        s = self.state
+        if action.epoch > 0 and not self._holds_lease(action.epoch):
+            return False
+        found = s.live_operation()
+        asked = (action.kind, action.subject, action.by)
+        if found is not None and (found.kind, found.subject, found.by) != asked:
+            return False
+        operation = Operation(
+            id=action.id or f"{s.draw.getrandbits(48):012x}",
+            kind=action.kind,
+            subject=action.subject,
+            executor=action.executor,
+            by=action.by,
+            epoch=action.epoch or s.epoch,
+            since=s.clock(),
+            seconds=action.seconds,
+            consent=action.consent,
+            target=action.target,
+            why=action.why,
+        )
+        s.operation = Mortal(operation, s.clock() + action.seconds)
+        return True
+
+    def _end_operation(self, action: EndOperation) -> bool:
+        found = self.state.live_operation()
+        if found is None or found.id != action.operation.id:
+            return False
+        self.state.operation = None
+        return True
+
+    def _forget_name(self, action: ForgetName) -> bool:
+        s = self.state
+        if not self._holds_lease(action.epoch) or s.has_heartbeat(action.node):
+            return False
+        s.members.discard(action.node)
+        s.known.discard(action.node)
+        s.announcements.pop(action.node, None)
+        s.owners.pop(action.node, None)
+        if s.master == action.node:
+            s.master = None
+        return True
+
     def _offer_founder(self, action: OfferFounder) -> bool:
         if not self._holds_claim() or self.state.record is not None:
             return False
@@ -336,4 +422,7 @@ class MemoryStore:
             s.announcements.pop(self.node, None)
             s.owners.pop(self.node, None)
             s.known.discard(self.node)
+            found = s.live_operation()
+            if found is not None and (found.kind, found.subject) == (OperationKind.STOP, self.node):
+                s.operation = None
         return True

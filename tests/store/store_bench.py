@@ -9,7 +9,7 @@ from fakes.memory_store import MemoryState, MemoryStore
 
 from rmqcluster.agent.ports import Beat
 from rmqcluster.config.settings import RedisSettings, Secret, Settings
-from rmqcluster.core.model import Announcement, BrokerPhase, DiskKind, Policy
+from rmqcluster.core.model import Announcement, BrokerPhase, DiskKind, Operation, Policy
 from rmqcluster.store.keys import Keys
 from rmqcluster.store.redis_store import RedisStore
 
@@ -39,7 +39,7 @@ class MemoryBench:
         elif what == "owner":
             self.state.owners.pop(node)
         else:
-            setattr(self.state, {"founding": "claim", "lease": "lease"}[what], None)
+            setattr(self.state, {"founding": "claim"}.get(what, what), None)
 
     def age_roll_call(self, seconds: float) -> None:
         self.state.roll_call_at = self.now - seconds
@@ -48,10 +48,18 @@ class MemoryBench:
         assert self.state.roll_call_at is not None
         return self.now - self.state.roll_call_at
 
+    def unix_seconds(self) -> float:
+        return self.now
+
+    def shorten_lease(self) -> None:
+        assert self.state.lease is not None
+        self.state.lease.until = self.now + 1
+
     def forget_epoch(self) -> None:
         self.state.epoch = 0
 
     def flush(self) -> None:
+        self.now += 0.001  # as in a real server, no two calls come at the same moment
         self.state.flush()
 
 
@@ -79,6 +87,13 @@ class RedisBench:
     def roll_call_age(self) -> float:
         now, _ = self.raw.time()
         return now - float(self.raw.get(self.keys.roll_call))
+
+    def unix_seconds(self) -> float:
+        now, micros = self.raw.time()
+        return float(now + micros / 1e6)
+
+    def shorten_lease(self) -> None:
+        assert self.raw.pexpire(self.keys.lease, 1000)
 
     def forget_epoch(self) -> None:
         self.raw.delete(self.keys.epoch)
@@ -131,8 +146,10 @@ class Member:
         registered: bool = False,
         keep_lease: bool = False,
         keep_claim: bool = False,
+        operation: Operation | None = None,
+        operation_left_seconds: float = 60.0,
         **more: Any,
     ) -> None:
         self.sequence += 1
         said = announcement(self.node, self.instance, disk, beat_sequence=self.sequence, **more)
-        self.store.beat(Beat(said, registered, keep_lease, keep_claim))
+        self.store.beat(Beat(said, registered, keep_lease, keep_claim, operation, operation_left_seconds))

@@ -4,8 +4,8 @@ import pytest
 from store_bench import POLICY, Bench, Member, announcement
 
 from rmqcluster.agent.ports import Beat
-from rmqcluster.core.actions import TakeLease, TakeOwnership
-from rmqcluster.core.model import DiskKind, Owner, StoreView, View
+from rmqcluster.core.actions import StartOperation, TakeLease, TakeOwnership
+from rmqcluster.core.model import DiskKind, OperationKind, Owner, StoreView, View
 
 
 def test_an_empty_store_reads_as_empty(a: Member):
@@ -32,6 +32,9 @@ def test_an_announcement_comes_back_whole(a: Member, b: Member):
         state="member",
         held="why",
         wanted="stamp",
+        drained=True,
+        notes=("q1 misses a replica",),
+        findings=("rabbit@b came up on another host",),
         beat_sequence=3,
     )
     a.store.beat(Beat(said, registered=True, keep_lease=False, keep_claim=False))
@@ -107,10 +110,28 @@ def test_a_kept_lease_lives_on_for_its_holder_alone(bench: Bench, a: Member, b: 
     assert a.store.read_lease() == b.store.read_lease() == lease
 
 
+def test_a_beat_without_announcement_only_keeps_the_lease(bench: Bench):
+    """A monitor without a broker is nobody's node: no name, no owner, no heartbeat, no roll call."""
+    monitor = Member(bench, "monitor")
+    monitor.store.beat(Beat(None, True, True, True))
+    assert monitor.store.snapshot() == StoreView()
+    assert monitor.store.apply(TakeLease(0))
+    bench.shorten_lease()
+    monitor.store.beat(Beat(None, registered=True, keep_lease=False, keep_claim=True))
+    assert monitor.store.snapshot().next_expiry_seconds < 2
+    monitor.store.beat(Beat(None, registered=True, keep_lease=True, keep_claim=True))
+    view = monitor.store.snapshot()
+    assert view.next_expiry_seconds == pytest.approx(POLICY.ttl_seconds, abs=2)
+    assert (view.members, view.owner, view.announcements, view.heartbeats) == (frozenset(), None, {}, {})
+    assert view.roll_call_seconds == 0
+
+
 def test_the_next_expiry_is_the_soonest_end(bench: Bench, a: Member):
-    """next_expiry_seconds speaks of heartbeats, claim and lease; announcements do not count."""
+    """next_expiry_seconds speaks of heartbeats, claim, lease and operation; announcements do not count."""
     a.beat()
     assert a.store.snapshot().next_expiry_seconds is None
+    a.store.apply(StartOperation(OperationKind.GROW, "", 60.0, "ann"))
+    assert a.store.snapshot().next_expiry_seconds == pytest.approx(60, abs=2)
     a.store.apply(TakeLease(0))
     assert a.store.snapshot().next_expiry_seconds == pytest.approx(POLICY.ttl_seconds, abs=2)
 

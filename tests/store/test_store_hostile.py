@@ -2,19 +2,30 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from store_bench import Member, RedisBench, announcement, fake_bench
 
 from rmqcluster.agent.ports import Event
-from rmqcluster.core.actions import ClaimFounding, CommitFounding, RestoreRecord, SetMaster, TakeLease, TakeOwnership
-from rmqcluster.core.model import Claim, DiskKind, Lease, Owner, Record, View
+from rmqcluster.core.actions import (
+    ClaimFounding,
+    CommitFounding,
+    EndOperation,
+    Leave,
+    RestoreRecord,
+    SetMaster,
+    StartOperation,
+    TakeLease,
+    TakeOwnership,
+)
+from rmqcluster.core.model import Claim, DiskKind, Lease, Operation, OperationKind, Owner, Record, View
 from rmqcluster.store import codec
 from rmqcluster.store.keys import KEYS, Keys
 from rmqcluster.store.text import is_node_name, printable
 
 GOOD = announcement("rabbit@a", "i", listed=frozenset({"rabbit@a"}), view=View(frozenset({"rabbit@a"}), frozenset()))
+LATER_FIELDS = ("drained", "notes", "findings")
 GARBAGE = [
     "",
     "\0\xff",
@@ -56,6 +67,35 @@ WRONG = [
     ("beat_sequence", None),
     ("management", "host:1 evil\r\n"),
     ("state", None),
+    ("drained", 1),
+    ("notes", "text"),
+    ("notes", [1]),
+    ("findings", ["x"] * 21),
+]
+OPERATION = Operation("o1", OperationKind.FORGET, "rabbit@b", "", "ann@host", 3, 1.7e9, 120.0, why="gone")
+WRONG_IN_OPERATION = [
+    ("id", ""),
+    ("id", "a\nb"),
+    ("kind", "explode"),
+    ("kind", None),
+    ("subject", "-rf@a"),
+    ("subject", None),
+    ("executor", "rabbit"),
+    ("by", None),
+    ("epoch", -1),
+    ("epoch", 1.5),
+    ("since", -1),
+    ("since", "1"),
+    ("since", True),
+    ("since", float("nan")),
+    ("seconds", -120),
+    ("seconds", float("inf")),
+    ("seconds", None),
+    ("consent", None),
+    ("consent", 1),
+    ("target", "x"),
+    ("target", ""),
+    ("why", 5),
 ]
 
 
@@ -82,6 +122,7 @@ def test_garbage_is_no_record(raw: str):
         codec.decode_record,
         codec.decode_lease,
         codec.decode_owner,
+        codec.decode_operation,
     )
     for decode in decoders:
         with pytest.raises(codec.Malformed):
@@ -95,7 +136,44 @@ def test_a_field_of_the_wrong_kind_spoils_the_record(name: str, value: object):
         codec.decode_announcement(encoded(**{name: value}))
 
 
-@pytest.mark.parametrize("name", [n for n in asdict(GOOD) if asdict(GOOD)[n] is not None and n != "view"])
+@pytest.mark.parametrize(("name", "value"), WRONG_IN_OPERATION)
+def test_a_field_of_the_wrong_kind_spoils_the_operation(name: str, value: object):
+    """An operation is carried out as it stands or not at all."""
+    fields = {**json.loads(codec.encode(OPERATION)), name: value}
+    with pytest.raises(codec.Malformed):
+        codec.decode_operation(json.dumps(fields))
+
+
+@pytest.mark.parametrize("name", [n for n in asdict(OPERATION) if n != "target"])
+def test_a_missing_field_spoils_the_operation(name: str):
+    """Above all no consent is made up."""
+    fields = json.loads(codec.encode(OPERATION))
+    del fields[name]
+    with pytest.raises(codec.Malformed):
+        codec.decode_operation(json.dumps(fields))
+
+
+def test_an_announcement_of_before_has_no_remarks():
+    """Members of an rmqcluster that knew nothing of drains and remarks are read as they always were."""
+    fields = json.loads(encoded(drained=True, notes=["n"], findings=["f"]))
+    for name in LATER_FIELDS:
+        del fields[name]
+    assert codec.decode_announcement(json.dumps(fields)) == GOOD
+
+
+def test_remarks_are_bounded():
+    """At most 20 notes of 400 characters are written, control characters escaped, and never so much that nobody
+    reads the announcement."""
+    long = codec.decode_announcement(codec.encode(replace(GOOD, notes=("x" * 5000, "a\x1b[2J") + ("n",) * 50)))
+    assert [len(note) for note in long.notes] == [400, 8] + [1] * 18
+    assert long.notes[1] == "a\\x1b[2J"
+    huge = codec.encode(replace(GOOD, notes=("語" * 400,) * 20, findings=("語" * 400,) * 20))
+    assert codec.decode_announcement(huge) == GOOD
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in asdict(GOOD) if asdict(GOOD)[n] is not None and n not in ("view", *LATER_FIELDS)]
+)
 def test_a_missing_field_spoils_the_record(name: str):
     """No default is made up for a field that is always written."""
     fields = json.loads(encoded())
@@ -117,6 +195,8 @@ def test_unknown_fields_and_versions_are_ignored():
         (Record("c", 3, ""), codec.decode_record),
         (Lease("rabbit@a", "i", 3), codec.decode_lease),
         (Owner("i", 9), codec.decode_owner),
+        (OPERATION, codec.decode_operation),
+        (replace(OPERATION, subject="", executor="rabbit@a", consent=True, target="rabbit@c"), codec.decode_operation),
     ],
 )
 def test_records_come_back_as_they_were(record, decode):
@@ -150,10 +230,12 @@ def test_garbage_values_are_left_out_with_a_warning(bench: RedisBench, raw: str)
     member, keys = Member(bench, "a"), bench.keys
     member.beat(registered=True)
     spoiled = [keys.record, keys.founding, keys.lease, keys.epoch, keys.roll_call, keys.announcement("rabbit@a")]
+    spoiled.append(keys.operation)
     for key in spoiled:
         bench.raw.set(key, raw, px=60000)
     view = member.store.snapshot()
     assert (view.record, view.claim, view.lease, view.epoch, view.announcements) == (None, None, None, 0, {})
+    assert (view.operation, view.operation_left_seconds, member.store.read_operation()) == (None, 0.0, None)
     warned = "\n".join(view.warnings)
     assert all(key in warned for key in spoiled if not (key == keys.epoch and raw.isdigit() and len(raw) < 5))
     assert warned.replace("\n", "").isprintable()
@@ -174,12 +256,13 @@ def test_keys_of_another_type_do_not_end_a_reading(bench: RedisBench):
     member, keys = Member(bench, "a"), bench.keys
     member.beat()
     spoiled = [keys.members, keys.master, keys.record, keys.founding, keys.lease, keys.epoch, keys.roll_call]
-    spoiled += [keys.paused, keys.owner("rabbit@a"), keys.announcement("rabbit@a")]
+    spoiled += [keys.operation, keys.paused, keys.owner("rabbit@a"), keys.announcement("rabbit@a")]
     for key in spoiled:
         bench.raw.delete(key)
         bench.raw.rpush(key, "x")
     view = member.store.snapshot()
     assert (view.members, view.master, view.owner, view.paused) == (frozenset(), None, None, None)
+    assert (view.operation, member.store.read_operation()) == (None, None)
     assert all(any(key in warning for warning in view.warnings) for key in spoiled)
 
 
@@ -289,6 +372,36 @@ def test_a_spoiled_lease_is_nobodys_and_not_free(bench: RedisBench):
     assert not a.store.apply(SetMaster("rabbit@a", None, 1, "test"))
 
 
+@pytest.mark.parametrize("raw", ["garbage", "[]", '{"v":1,"kind":"forget"}', "x" * 70000])
+def test_a_spoiled_operation_is_nobodys_and_not_free(bench: RedisBench, raw: str):
+    """What cannot be read may be under way: nobody starts another, nobody ends it, and a leaver leaves it."""
+    a = Member(bench, "a")
+    bench.raw.set(bench.keys.operation, raw, px=60000)
+    assert not a.store.apply(StartOperation(OperationKind.FORGET, "rabbit@b", 120.0, "ann@host"))
+    assert not a.store.apply(EndOperation(OPERATION, "done", ""))
+    assert a.store.apply(Leave(final=True))
+    assert bench.raw.get(bench.keys.operation) == raw
+
+
+def test_an_operation_of_another_type_is_not_free(bench: RedisBench):
+    """A list where the operation belongs forbids a new one, without an error."""
+    a = Member(bench, "a")
+    bench.raw.rpush(bench.keys.operation, "x")
+    assert not a.store.apply(StartOperation(OperationKind.FORGET, "rabbit@b", 120.0, "ann@host"))
+    assert not a.store.apply(EndOperation(OPERATION, "done", ""))
+    assert a.store.apply(Leave(final=True))
+    a.beat(operation=OPERATION)
+    assert bench.raw.llen(bench.keys.operation) == 1
+
+
+def test_an_operation_without_end_is_told(bench: RedisBench):
+    """A hand-made operation that never ends still counts, and every reading says so."""
+    bench.raw.set(bench.keys.operation, codec.encode(OPERATION))
+    view = Member(bench, "a").store.snapshot()
+    assert (view.operation, view.operation_left_seconds) == (OPERATION, 15.0)
+    assert "no time limit" in view.warnings[0]
+
+
 def test_spoiled_epochs_never_bring_epochs_down(bench: RedisBench):
     """A garbage counter is counted as lost: record and announcements still hold epochs up."""
     a = Member(bench, "a")
@@ -305,8 +418,9 @@ def test_rows_that_are_no_events_are_left_out(bench: RedisBench):
     bench.raw.xadd(
         bench.keys.events, {"actor": "x\n", "kind": "k", "text": "\x1b[31m", "rule": "9" * 99, "epoch": "-1"}
     )
-    store.record_event(Event("rabbit@a", "k", "y" * 5000))
+    store.record_event(Event("rabbit@a", "k", "y" * 5000, operation="o\n1"))
     first, second = store.recent_events(10)
+    assert (first.operation, second.operation) == ("", "o\\n1")
     assert (first.actor, first.text, first.rule, first.epoch) == ("x\\n", "\\x1b[31m", 0, 0)
     assert len(second.text) == 1000
 
@@ -318,6 +432,7 @@ def test_nothing_lies_outside_the_named_keys(bench: RedisBench):
         member.beat(registered=True)
     assert a.store.apply(ClaimFounding())
     assert a.store.apply(TakeLease(0))
+    assert a.store.apply(StartOperation(OperationKind.STOP, "rabbit@a", 20.0, "rabbit@a"))
     a.store.record_event(Event("rabbit@a", "k", "t"))
     named = {name.name.replace("{n}", node) for name in KEYS for node in ("rabbit@a", "rabbit@b")}
     found = {key.removeprefix(bench.settings.prefix + ":") for key in bench.raw.scan_iter()}

@@ -10,10 +10,11 @@ from rmqcluster.core.actions import (
     RemoveMember,
     RestoreRecord,
     SetMaster,
+    StartOperation,
     TakeLease,
     TakeOwnership,
 )
-from rmqcluster.core.model import DiskKind
+from rmqcluster.core.model import DiskKind, OperationKind
 
 
 @pytest.fixture
@@ -142,16 +143,19 @@ def test_a_twin_takes_nothing_away(epoch: int, bench: Bench, a: Member):
 
 
 def test_clear_keeps_identity_and_epoch(epoch: int, a: Member, b: Member):
-    """Members, master, heartbeats and lease go; record, epoch, announcements and history stay."""
+    """Members, master, heartbeats and lease go; record, epoch, announcements, history and an operation stay."""
     a.store.apply(RestoreRecord("c1", 1, None))
     a.store.apply(SetMaster(a.node, None, epoch, "test"))
     a.store.record_event(Event(a.node, "test", "before"))
+    a.store.apply(StartOperation(OperationKind.FORGET, "rabbit@c", 120.0, "ann@host"))
     a.store.clear()
     view = a.store.snapshot()
     assert (view.members, view.master, view.heartbeats, view.lease) == (frozenset(), None, {}, None)
     assert view.record is not None
     assert (view.record.cluster_id, view.epoch, len(view.announcements)) == ("c1", epoch, 2)
     assert len(a.store.recent_events(5)) == 1
+    assert view.operation is not None
+    assert view.operation == a.store.read_operation()
     a.beat(registered=True)
     assert a.store.snapshot().members == {a.node}
 
@@ -181,10 +185,10 @@ def test_the_identity_stays_while_anybody_is_there(bench: Bench, epoch: int, a: 
 def test_history_comes_oldest_first(a: Member, b: Member):
     """recent_events gives the newest, in the order in which they happened, with time and id."""
     for number in range(4):
-        a.store.record_event(Event(a.node, "test", f"line {number}", rule=610, epoch=3))
+        a.store.record_event(Event(a.node, "test", f"line {number}", rule=610, epoch=3, operation="o1"))
     events = b.store.recent_events(3)
     assert [e.text for e in events] == ["line 1", "line 2", "line 3"]
-    assert all((e.actor, e.kind, e.rule, e.epoch) == (a.node, "test", 610, 3) for e in events)
+    assert all((e.actor, e.kind, e.rule, e.epoch, e.operation) == (a.node, "test", 610, 3, "o1") for e in events)
     assert all(e.at > 0 and e.id for e in events)
 
 
