@@ -143,7 +143,7 @@ def replace(session: Session, mode: Mode, node: str) -> int:
     refuse(guards.replace(view, node))
     follows = (
         f"{name(node)} announces a blank disk. Its OLD DISK IS GIVEN UP: should it return, it is held as forgotten.",
-        *losses(session, view, frozenset({node})),
+        *losses(session, view, frozenset({node})).sentences,
         "Then it joins as a new member, and replicas grow back to each queue's target.",
     )
     return carry_out(session, mode, view, Wish(OperationKind.REPLACE, node, consent=True), follows)

@@ -269,6 +269,7 @@ def test_which_queues_go_with_a_node() -> None:
     assert queues_only_on(QUEUES, frozenset({C})) == ("classic /fog audit", "quorum / single")
     assert "stream / log" in queues_only_on(QUEUES, frozenset({B, C}))
     assert queues_only_on([], frozenset({C})) == ()
+    assert queues_only_on([{"name": "untold", "vhost": "/", "type": "stream"}], frozenset(NODES)) == ()
 
 
 @pytest.mark.parametrize("nonsense", [None, {}, [1], [{"name": "x"}], [{"name": 1, "vhost": "/"}], 7])

@@ -68,7 +68,8 @@ COMMANDS: list[tuple[Scene, tuple[str, ...], OperationKind, str, str, str | None
     (healthy, ("rebalance",), OperationKind.REBALANCE, "", "", None, False),
     (healthy, ("drain", "b"), OperationKind.DRAIN, B, B, None, False),
     (drained, ("revive", "b"), OperationKind.REVIVE, B, B, None, False),
-    (lost, ("forget", "c", "--node", C), OperationKind.FORGET, C, "", None, True),
+    (lost, ("forget", "c", "--node", C), OperationKind.FORGET, C, "", None, False),
+    (lost, ("forget", "c", "--node", C, "--accept-data-loss"), OperationKind.FORGET, C, "", None, True),
     (wiped, ("replace", "c"), OperationKind.REPLACE, C, "", None, True),
     (forgotten, ("rejoin", "c"), OperationKind.REJOIN, C, C, None, True),
     (alone, ("recover", "--from", "a", "--accept-data-loss"), OperationKind.RECOVER, A, A, None, True),
@@ -441,7 +442,7 @@ def test_a_drained_member_is_not_drained_again(bench: Bench, run: Run) -> None:
 def test_h3_what_dies_with_a_node_is_listed(
     bench: Bench, run: Run, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The master's broker is asked which queues have their only copy there, and the monitor's facts are shown."""
+    """Queues whose only copy is there are named; without a person's word nothing is done."""
     rows = [
         {"name": "audit\x1b[2J", "vhost": "/fog", "type": "classic", "node": C},
         {"name": "tasks", "vhost": "/fog", "type": "quorum", "node": A, "members": list(NODES)},
@@ -451,12 +452,15 @@ def test_h3_what_dies_with_a_node_is_listed(
     lost(bench)
     seen = View(frozenset(NODES), frozenset((A, B)))
     bench.beat(A, view=seen, management=f"127.0.0.1:{port}", notes=("412 queues at 2/3 replicas",))
-    code, _, said = run("forget", "c", "--node", B)
+    code, _, said = run("forget", "c", "--node", C, "--yes")
 
     assert code == 1
     assert "Last known: 412 queues at 2/3 replicas" in said
     assert "LOST, their only copy is there (1): classic /fog audit\\x1b[2J." in said
+    assert "Not seen from here: streams" in said
     assert "tasks" not in said
+    assert "say so with --accept-data-loss" in said
+    assert bench.raw.exists(OPERATION_KEY) == 0
 
 
 def test_pause_ends_by_itself_and_is_seen(bench: Bench, run: Run) -> None:
