@@ -18,6 +18,7 @@ from rmqcluster.errors import ConfigurationError
 GENERATED = "90-rmqcluster.conf"
 OPENS_GUEST = "10-defaults.conf"  # the official image's: lets `guest` in from anywhere
 _MAX_REPLICAS = 3
+_RECONCILE_MILLISECONDS = 60_000  # RabbitMQ's hour is long for a queue whose first try failed
 _RETRIES = 1_000_000  # `unlimited` is not understood by all versions; running out means booting alone
 
 
@@ -80,8 +81,11 @@ def _versioned(version: str | None, settings: Settings) -> list[str]:
         lines.append(f"quorum_queue.initial_cluster_size = {replicas}")
     if numbers >= (3, 13):
         reconciliation = "quorum_queue.continuous_membership_reconciliation"
+        # No target for all: it would grow queues that have a single replica on purpose. Queues with a target of
+        # their own are RabbitMQ's to look after, all others are ours.
         lines.append(f"{reconciliation}.enabled = true")
-        lines.append(f"{reconciliation}.target_group_size = {replicas}")
+        lines.append(f"{reconciliation}.auto_remove = false")
+        lines.append(f"{reconciliation}.interval = {_RECONCILE_MILLISECONDS}")
     return lines
 
 

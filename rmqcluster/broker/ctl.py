@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rmqcluster.broker.env import tool_environment
+from rmqcluster.broker.replicas import GROW_COMMAND_SECONDS, Replicas
 from rmqcluster.broker.version import Scripts
 from rmqcluster.config.settings import Settings
 from rmqcluster.core.model import View
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 JOIN_SECONDS = 90.0
 APP_SECONDS = 60.0
 IMPORT_SECONDS = 90.0
-GROW_SECONDS = 60.0
 EVAL_SECONDS = 15.0
 _NODE = re.compile(r"^[A-Za-z0-9_][\w.-]*@[A-Za-z0-9][\w.-]*$")
 _ANSWER = re.compile(r'^<<"([A-Za-z0-9+/=]*)">>\s*$', re.MULTILINE)
@@ -53,6 +53,7 @@ class Ctl:
         self._scripts = scripts
         self._environment = tool_environment(settings, inherited)
         self._node = settings.node
+        self.replicas = Replicas(self, settings.node, settings.policy.replicas)
 
     def run(self, tool: str, *arguments: str, deadline_seconds: float, input_bytes: bytes = b"") -> str:
         """stdout of the tool. `arguments` are visible to every user of the machine: never a secret."""
@@ -143,7 +144,7 @@ class Ctl:
             f"^{re.escape(vhost)}$",
             "--queue-pattern",
             f"^({names})$",
-            deadline_seconds=GROW_SECONDS,
+            deadline_seconds=GROW_COMMAND_SECONDS,
         )
 
 

@@ -1,8 +1,9 @@
 """The data volume: is there broker data on it, whose is it, and our own record beside it.
 
 Layout under the base directory (`RABBITMQ_MNESIA_BASE`): `<node>/` and a few `<node>-…` files belong to the
-broker; `rmqcluster/<node>/` is ours: `marker.json`, `epoch`, `lock`, `conf.d/`. A lost or wiped volume
-takes both; a broker directory emptied by a person leaves our marker as the witness.
+broker; `rmqcluster/<node>/` is ours: `marker.json`, `epoch`, `lock`, `conf.d/`, and `kept-…/` with data that was
+put aside. A lost or wiped volume takes both; a broker directory emptied by a person leaves our marker as the
+witness.
 
 What the broker's directory holds (measured on 3.10.8 and 4.3.6):
 
@@ -22,6 +23,8 @@ import hashlib
 import json
 import re
 import shutil
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 from rmqcluster.broker.atomic import sync_directory, write_file
@@ -50,11 +53,13 @@ class DataVolume:
         self.lock_path = self.state_dir / "lock"
         self._marker_path = self.state_dir / "marker.json"
         self._epoch_path = self.state_dir / "epoch"
+        self._aside_path = self.state_dir / "aside"  # names the directory of a putting aside that is under way
 
     def prepare(self) -> None:
-        """Create our own directory, private to this user."""
+        """Create our own directory, private to this user; finish a putting aside that was cut short."""
         try:
             self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._finish_set_aside()
         except OSError as error:
             raise _unusable(self.state_dir, error) from error
 
@@ -75,6 +80,8 @@ class DataVolume:
             "host": marker.host,
             "members": list(marker.members),
             "peers": [list(peer) for peer in marker.peers],
+            "hosts": [list(host) for host in marker.hosts],
+            "sole": marker.sole,
         }
         self._write(self._marker_path, json.dumps(record, indent=1).encode() + b"\n")
 
@@ -84,9 +91,12 @@ class DataVolume:
             self._write(self._epoch_path, f"{epoch}\n".encode())
 
     def empty(self) -> None:
-        """Delete the broker's data, never our own record. Raises IdentityRefused when it is a member's."""
+        """Delete the broker's data, never our own record. Raises IdentityRefused when it is a member's.
+
+        What a boot leaves before it has joined is nobody's data, even beside the marker of a member.
+        """
         marker = self._read_marker()
-        if marker is not None and marker.stage is Stage.MEMBER:
+        if marker is not None and marker.stage is Stage.MEMBER and self._has_data():
             raise IdentityRefused(
                 f"{self.data_dir} holds the data of {self._node}, a member of cluster {marker.cluster_id}: not emptied."
             )
@@ -98,6 +108,38 @@ class DataVolume:
             sync_directory(self._base)
         except OSError as error:
             raise _unusable(self.data_dir, error) from error
+
+    def set_aside(self) -> Path:
+        """Move the broker's data and our marker into a dated directory beside, so that the disk is blank.
+
+        Returns that directory. The epoch stays. Nothing is copied or overwritten, and a run that was cut short is
+        finished by `prepare` or by the next one: the first step is a note of where everything goes.
+        """
+        self.prepare()
+        marker = self._read_marker()
+        try:
+            if marker is not None:
+                self.raise_epoch(marker.epoch)
+            kept = _new_directory(self.state_dir, f"kept-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+            write_file(self._aside_path, kept.name.encode())
+            self._finish_set_aside()
+        except OSError as error:
+            raise _unusable(self.data_dir, error) from error
+        return kept
+
+    def _finish_set_aside(self) -> None:
+        """The data goes first: a crash in between leaves a marker without data, never data without its marker."""
+        if not self._aside_path.exists():
+            return
+        kept = self.state_dir / self._aside_path.read_text("utf-8").strip()
+        sides = [self._base / f"{self._node}{suffix}" for suffix in _SIDE_FILES]
+        for path in (*sides, self.data_dir, self._marker_path):
+            if path.exists():
+                path.rename(kept / path.name)
+                sync_directory(kept)
+                sync_directory(path.parent)
+        self._aside_path.unlink()
+        sync_directory(self.state_dir)
 
     def _write(self, path: Path, content: bytes) -> None:
         self.prepare()
@@ -202,8 +244,23 @@ def _parse_marker(content: bytes, node: str) -> Marker:
         epoch=epoch,
         host=None if host is None else str(host),
         members=tuple(str(member) for member in record.get("members", [])),
-        peers=tuple((str(name), str(address)) for name, address in record.get("peers", [])),
+        peers=_pairs(record.get("peers", [])),
+        hosts=_pairs(record.get("hosts", [])),
+        sole=record.get("sole") is True,
     )
+
+
+def _pairs(rows: list[tuple[object, object]]) -> tuple[tuple[str, str], ...]:
+    return tuple((str(name), str(value)) for name, value in rows)
+
+
+def _new_directory(parent: Path, name: str) -> Path:
+    """A directory that was not there: `name`, or `name-2` and so on."""
+    wanted = (parent / (name if number == 1 else f"{name}-{number}") for number in count(1))
+    path = next(one for one in wanted if not one.exists())
+    path.mkdir(mode=0o700)
+    sync_directory(parent)
+    return path
 
 
 def _names_a_peer(config: Path, node: str) -> bool:

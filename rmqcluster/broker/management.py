@@ -1,4 +1,4 @@
-"""What brokers say over their management API: membership, alarms, our record in them, queues' replicas.
+"""What brokers say over their management API: membership, alarms, our record in them, names of queues.
 
 Reads ask for `disable_stats`: with statistics the answer waits for every member, and one paused peer (SIGSTOP,
 a hanging disk) makes it take 20 s or more; without, 5 s on the first question and nothing on the next ones
@@ -7,7 +7,6 @@ a hanging disk) makes it take 20 s or more; without, 5 s on the first question a
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from rmqcluster.agent.ports import BrokerFacts
 from rmqcluster.broker.account import MONITOR_USER, monitor_password
@@ -21,16 +20,6 @@ VIEW_SECONDS = 6.0
 READ_SECONDS = 2.0
 _FALLBACK_PAUSE_SECONDS = 5.0  # the fallback starts a process
 _NAME_CHARACTERS_MAX = 255
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """A quorum queue and the members that hold a replica of it."""
-
-    vhost: str
-    name: str
-    members: frozenset[str]
-    initial_size: int | None  # x-quorum-initial-group-size: somebody's deliberate choice
 
 
 class ManagementApi:
@@ -69,12 +58,14 @@ class ManagementApi:
         """Whom another member's broker lists; `address` is "host:port" of its management API."""
         return self._view(address)
 
-    def quorum_queues(self) -> tuple[Queue, ...]:
-        """All quorum queues that the monitor account can see."""
-        rows = self._get(self._own, "/api/queues?disable_stats=true&enable_queue_totals=true", VIEW_SECONDS)
+    def quorum_queues(self) -> frozenset[tuple[str, str]]:
+        """(virtual host, name) of all quorum queues that the monitor account can see."""
+        path = "/api/queues?disable_stats=true&enable_queue_totals=true&columns=vhost,name,type"
+        rows = self._get(self._own, path, VIEW_SECONDS)
         if not isinstance(rows, list):
             raise BrokerUnavailable("the broker's list of queues is not a list")
-        return tuple(parse_queue(row) for row in rows if isinstance(row, dict) and row.get("type") == "quorum")
+        quorum = (row for row in rows if isinstance(row, dict) and row.get("type") == "quorum")
+        return frozenset((str(row.get("vhost")), str(row.get("name"))) for row in quorum)
 
     def _view(self, address: str) -> View:
         nodes = self._get(address, "/api/nodes?disable_stats=true&columns=name,running", VIEW_SECONDS)
@@ -122,16 +113,6 @@ def parse_view(nodes: object, alarms: object) -> View:
         if row.get("running") is True:
             running.add(name)
     return View(members=frozenset(members), running=frozenset(running), alarms=_alarms(alarms))
-
-
-def parse_queue(row: Mapping[str, object]) -> Queue:
-    """Raises BrokerUnavailable when it is not a queue."""
-    name, vhost, members = row.get("name"), row.get("vhost"), row.get("members")
-    if not isinstance(name, str) or not isinstance(vhost, str) or not isinstance(members, list):
-        raise BrokerUnavailable("the broker's list of queues holds something that is not a queue")
-    arguments = row.get("arguments")
-    size = arguments.get("x-quorum-initial-group-size") if isinstance(arguments, Mapping) else None
-    return Queue(vhost, name, frozenset(map(str, members)), size if isinstance(size, int) else None)
 
 
 def _alarms(answer: object) -> tuple[str, ...]:

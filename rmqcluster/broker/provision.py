@@ -8,7 +8,7 @@ again; every step can be repeated.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from rmqcluster.broker.account import (
@@ -20,12 +20,11 @@ from rmqcluster.broker.account import (
     password_hash,
 )
 from rmqcluster.broker.definitions import Definitions
-from rmqcluster.broker.management import PARAMETER, Queue
+from rmqcluster.broker.management import PARAMETER
 from rmqcluster.config.settings import Account, Secret, Settings
-from rmqcluster.core.model import View
+from rmqcluster.core.queues import QueueReport
 from rmqcluster.errors import BrokerUnavailable, CommandFailed
 
-REPLICAS = 3
 SETTLE_SECONDS = 30.0  # an import of 3.10 goes on after its command has ended
 _LOOK_SECONDS = 0.25
 _DEFAULT_VHOST = "/fog"
@@ -35,8 +34,29 @@ _WORKER_WRITES = r"^(results|metrics)\.topic$"
 _WORKER_READS = r"^tasks\."
 
 
+class Upkeep(Protocol):
+    """The acts on queues (`Replicas`)."""
+
+    def queues(self) -> QueueReport: ...
+
+    def grow(self) -> None: ...
+
+    def rebalance(self) -> None: ...
+
+    def forget(self, node: str) -> None: ...
+
+    def prepare_stop(self, seconds: float) -> None: ...
+
+    def drain(self) -> None: ...
+
+    def revive(self) -> None: ...
+
+
 class Acts(Protocol):
     """The commands that provisioning needs (`Ctl`)."""
+
+    @property
+    def replicas(self) -> Upkeep: ...
 
     def facts(self) -> dict[str, object]: ...
 
@@ -46,17 +66,13 @@ class Acts(Protocol):
 
     def set_global_parameter(self, name: str, value: Mapping[str, str]) -> None: ...
 
-    def grow(self, node: str, vhost: str, queues: frozenset[str]) -> None: ...
-
     def join(self, target: str) -> None: ...
 
 
 class Reads(Protocol):
-    """The questions that provisioning needs (`ManagementApi`)."""
+    """The question that provisioning needs answered (`ManagementApi`)."""
 
-    def peer_view(self, address: str) -> View: ...
-
-    def quorum_queues(self) -> tuple[Queue, ...]: ...
+    def quorum_queues(self) -> frozenset[tuple[str, str]]: ...
 
 
 def wanted_stamp(settings: Settings, definitions: Definitions | None) -> str:
@@ -90,23 +106,8 @@ def document(settings: Settings, definitions: Definitions | None) -> dict[str, o
     return filled
 
 
-def missing_replicas(queues: Iterable[Queue], running: frozenset[str]) -> dict[str, dict[str, frozenset[str]]]:
-    """Running node -> virtual host -> queues that need a replica there.
-
-    A queue with a deliberate initial size keeps it; any other is due three, as far as members run.
-    """
-    due: dict[str, dict[str, set[str]]] = {}
-    for queue in queues:
-        if queue.initial_size is not None:
-            continue
-        lacking = min(REPLICAS, len(running)) - len(queue.members)
-        for node in sorted(running - queue.members)[: max(0, lacking)]:
-            due.setdefault(node, {}).setdefault(queue.vhost, set()).add(queue.name)
-    return {node: {vhost: frozenset(names) for vhost, names in by.items()} for node, by in sorted(due.items())}
-
-
 class Provisioner:
-    """Port `Commands`; slow, for a worker thread."""
+    """Port `Commands`; slow, for a worker thread. The acts on queues are those of `Replicas`."""
 
     def __init__(
         self,
@@ -122,7 +123,10 @@ class Provisioner:
         self._definitions = definitions
         self._acts = acts
         self._reads = reads
-        self._own = f"127.0.0.1:{settings.management_port}"
+        upkeep = acts.replicas
+        self.queues, self.grow, self.rebalance = upkeep.queues, upkeep.grow, upkeep.rebalance
+        self.forget, self.drain, self.revive = upkeep.forget, upkeep.drain, upkeep.revive
+        self.prepare_stop = upkeep.prepare_stop
         self._sleep = sleep
         self._monotonic = monotonic
 
@@ -147,23 +151,6 @@ class Provisioner:
             self._acts.set_global_parameter(PARAMETER, {"cluster_id": cluster_id, "stamp": stamp})
         self.grow()
 
-    def replicas_missing(self) -> int:
-        """How many replicas are due on running members; two HTTP questions, no process."""
-        return sum(len(names) for by in self._due().values() for names in by.values())
-
-    def grow(self) -> None:
-        """Bring queues to their target, one member after the other; raises CommandFailed when some stay short."""
-        for node, by_vhost in self._due().items():
-            for vhost, names in by_vhost.items():
-                self._acts.grow(node, vhost, names)
-        left = self.replicas_missing()
-        if left:
-            raise CommandFailed(f"{left} replicas of quorum queues could not be added yet", exit_status=None)
-
-    def _due(self) -> dict[str, dict[str, frozenset[str]]]:
-        running = self._reads.peer_view(self._own).running
-        return missing_replicas(self._reads.quorum_queues(), running)
-
     def _await_topology(self) -> None:
         """Until every quorum queue of the file is there: the import may go on behind the command's back."""
         wanted = {
@@ -174,7 +161,7 @@ class Provisioner:
         deadline = self._monotonic() + SETTLE_SECONDS
         while True:
             try:
-                lacking = wanted - {(queue.vhost, queue.name) for queue in self._reads.quorum_queues()}
+                lacking = wanted - self._reads.quorum_queues()
                 trouble = f"{len(lacking)} queues are not there, {sorted(lacking)[0][1]} among them" if lacking else ""
             except BrokerUnavailable as error:
                 trouble = str(error)

@@ -51,6 +51,7 @@ class QueueReport:
     queues: tuple[QueueFacts, ...] = ()
     members: frozenset[str] = frozenset()
     running: frozenset[str] = frozenset()
+    drained: frozenset[str] = frozenset()  # in maintenance: they take no leader and no new replica
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class AsRabbit:
 class Rig:
     """One node: settings, process, tools, API. `turn` does what the supervisor's loop does."""
 
-    def __init__(self, root: Path, epmd_port: int, name: str = "one", **changes: Any) -> None:
+    def __init__(self, root: Path, epmd_port: int, name: str = "one", size: int = 1, **changes: Any) -> None:
         amqp, management, dist = free_ports(3)
         base = root / name
         for part in ("mnesia", "home", "conf.d", "log"):
@@ -58,7 +58,9 @@ class Rig:
         shutil.copy(REPOSITORY / "rabbitmq.conf", base / "rabbitmq.conf")
         paths = Paths(base / "mnesia", base / "home", base / "rabbitmq.conf", base / "conf.d", base / "enabled_plugins")
         settings = Settings(node=f"{name}@localhost", cookie=Secret("RIGCOOKIE"), paths=paths)
-        self.settings = replace(settings, policy=Policy(size=1), amqp_port=amqp, management_port=management, **changes)
+        self.settings = replace(
+            settings, policy=Policy(size=size), amqp_port=amqp, management_port=management, **changes
+        )
         self.base = base
         self.inherited: dict[str, str] = {
             "PATH": os.environ["PATH"],
@@ -170,7 +172,7 @@ def rigs(count: int = 1, **changes: Any) -> Iterator[list[Rig]]:
     made: list[Rig] = []
     try:
         for index in range(count):
-            made.append(Rig(root, epmd_port, name=f"n{index + 1}", **changes))
+            made.append(Rig(root, epmd_port, name=f"n{index + 1}", size=count, **changes))
         yield made
     finally:
         for rig in reversed(made):

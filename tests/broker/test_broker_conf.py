@@ -81,7 +81,9 @@ def test_keys_follow_the_version(version: str | None, partition: bool, initial: 
 
     assert ("cluster_partition_handling" in found) is partition
     assert ("quorum_queue.initial_cluster_size" in found) is initial
-    assert ("quorum_queue.continuous_membership_reconciliation.target_group_size" in found) is reconciliation
+    assert ("quorum_queue.continuous_membership_reconciliation.enabled" in found) is reconciliation
+    # A target for all would grow queues that have a single replica on purpose.
+    assert "quorum_queue.continuous_membership_reconciliation.target_group_size" not in found
 
 
 @pytest.mark.parametrize("size", [1, 2])

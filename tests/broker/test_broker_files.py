@@ -168,3 +168,87 @@ def test_marker_file_is_json_with_a_format_number(volume: DataVolume) -> None:
     volume.write_marker(MEMBER)
 
     assert json.loads((volume.state_dir / "marker.json").read_text())["format"] == 1
+
+
+def put_aside(volume: DataVolume) -> tuple[Path, ...]:
+    return tuple(sorted(path for path in volume.state_dir.iterdir() if path.name.startswith("kept-")))
+
+
+def test_set_aside_keeps_everything_and_leaves_a_blank_disk(volume: DataVolume) -> None:
+    """Data, side files and marker move into a dated directory on the same volume; the epoch stays."""
+    fill(volume, "schema.DAT", "msg_stores/a", content="precious")
+    volume.data_dir.with_name(f"{NODE}-feature_flags").write_text("[].")
+    volume.write_marker(MEMBER)
+
+    kept = volume.set_aside()
+
+    disk = volume.read()
+    assert (disk.kind, disk.marker, disk.epoch_high) == (DiskKind.BLANK, None, MEMBER.epoch)
+    assert kept.parent == volume.state_dir
+    assert (kept / NODE / "msg_stores/a").read_text() == "precious"
+    assert {path.name for path in kept.iterdir()} == {NODE, f"{NODE}-feature_flags", "marker.json"}
+
+
+def test_set_aside_never_overwrites(volume: DataVolume) -> None:
+    """Twice within a second makes two directories."""
+    for content in ("first", "second"):
+        fill(volume, "schema.DAT", content=content)
+        volume.write_marker(MEMBER)
+        volume.set_aside()
+
+    assert sorted((path / NODE / "schema.DAT").read_text() for path in put_aside(volume)) == ["first", "second"]
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_set_aside_cut_short_is_finished_by_the_next_start(
+    volume: DataVolume, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After any number of moves the disk is neither blank nor unmarked, and `prepare` brings it to its end."""
+    fill(volume, "schema.DAT", content="precious")
+    volume.data_dir.with_name(f"{NODE}-feature_flags").write_text("[].")
+    volume.write_marker(MEMBER)
+    rename, left = Path.rename, steps
+
+    def renamed(path: Path, to: Path) -> Path:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(5, "the power is gone")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    if steps < 3:
+        with pytest.raises(ConfigurationError, match="the power is gone"):
+            volume.set_aside()
+        assert volume.read().kind in (DiskKind.DATA, DiskKind.AMNESIC)
+    else:
+        volume.set_aside()
+    left = 10
+    volume.prepare()
+
+    assert volume.read().kind is DiskKind.BLANK
+    [kept] = put_aside(volume)
+    assert (kept / NODE / "schema.DAT").read_text() == "precious"
+
+
+def test_a_members_empty_directory_may_be_emptied(volume: DataVolume) -> None:
+    """Beside the marker of a member, what a boot leaves before it joined is deleted; data is refused."""
+    fill(volume, *VIRGIN_KHEPRI)
+    volume.write_marker(MEMBER)
+    volume.empty()
+
+    assert not volume.data_dir.exists()
+    assert volume.read().kind is DiskKind.AMNESIC
+
+
+def test_marker_keeps_hosts_and_sole(volume: DataVolume) -> None:
+    """What a later start needs to know comes back; markers from before they existed read as without."""
+    told = replace(MEMBER, hosts=(("rabbit@two", "host-b"),), sole=True)
+    volume.write_marker(told)
+    assert volume.read().marker == told
+
+    path = volume.state_dir / "marker.json"
+    record = json.loads(path.read_text())
+    del record["hosts"], record["sole"]
+    path.write_text(json.dumps(record))
+    assert volume.read().marker == MEMBER

@@ -12,10 +12,9 @@ import pytest
 
 from rmqcluster.broker.account import MONITOR_USER, password_hash
 from rmqcluster.broker.definitions import check, load
-from rmqcluster.broker.management import Queue
-from rmqcluster.broker.provision import Provisioner, document, missing_replicas, wanted_stamp
+from rmqcluster.broker.provision import Provisioner, document, wanted_stamp
 from rmqcluster.config.settings import Account, Paths, Secret, Settings
-from rmqcluster.core.model import View
+from rmqcluster.core.queues import QueueReport
 from rmqcluster.errors import CommandFailed, ConfigurationError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -119,39 +118,15 @@ def test_any_change_changes_the_stamp(change: Callable[[Settings], Settings]) ->
     assert wanted_stamp(SETTINGS, None) != wanted_stamp(SETTINGS, DEFINITIONS)
 
 
-def queue(name: str, *members: str, size: int | None = None) -> Queue:
-    return Queue("/fog", name, frozenset(members), size)
-
-
-@pytest.mark.parametrize(
-    ("queues", "running", "due"),
-    [
-        ([queue("q", "a")], {"a", "b", "c"}, {"b": {"q"}, "c": {"q"}}),
-        ([queue("q", "a", "b")], {"a", "b"}, {}),
-        ([queue("q", "a", "b", "c")], {"a", "b", "c", "d", "e"}, {}),
-        ([queue("q", "a", "gone", "c")], {"a", "b", "c"}, {}),
-        ([queue("q", "a", size=1)], {"a", "b", "c"}, {}),
-        ([queue("q", "a"), queue("r", "b")], {"a", "b"}, {"a": {"r"}, "b": {"q"}}),
-    ],
-)
-def test_replicas_are_due_up_to_three(queues: list[Queue], running: set[str], due: dict[str, set[str]]) -> None:
-    """Three replicas or as many as members run; a deliberate size is kept; a replica that is down still counts."""
-    found = missing_replicas(queues, frozenset(running))
-
-    assert {node: set(by["/fog"]) for node, by in found.items()} == due
-
-
 @dataclass
 class Broker:
     """A broker that remembers what was done to it, in order."""
 
     users: list[str] = field(default_factory=lambda: ["guest"])
     ours: Mapping[str, str] | None = None
-    queues: dict[str, set[str]] = field(default_factory=dict)
-    running: frozenset[str] = frozenset({"rabbit@one", "rabbit@two", "rabbit@three"})
+    names: set[tuple[str, str]] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
     fails_at: str = ""
-    grows: bool = True
 
     def _do(self, what: str) -> None:
         self.done.append(what)
@@ -164,7 +139,7 @@ class Broker:
     def import_definitions(self, definitions: bytes) -> None:
         self._do("import")
         for row in json.loads(definitions)["queues"]:
-            self.queues.setdefault(row["name"], {"rabbit@one"})
+            self.names.add((row["vhost"], row["name"]))
 
     def delete_user(self, name: str) -> None:
         self._do(f"delete {name}")
@@ -174,31 +149,48 @@ class Broker:
         self._do("stamp")
         self.ours = dict(value)
 
-    def grow(self, node: str, vhost: str, queues: frozenset[str]) -> None:
-        self._do(f"grow {node}")
-        for name in queues if self.grows else ():
-            self.queues[name].add(node)
-
     def join(self, target: str) -> None:
         self._do(f"join {target}")
 
-    def peer_view(self, address: str) -> View:
-        return View(self.running, self.running)
+    @property
+    def replicas(self) -> "Broker":
+        return self
 
-    def quorum_queues(self) -> tuple[Queue, ...]:
-        return tuple(queue(name, *members) for name, members in self.queues.items())
+    def quorum_queues(self) -> frozenset[tuple[str, str]]:
+        return frozenset(self.names)
+
+    def queues(self) -> QueueReport:
+        return QueueReport()
+
+    def grow(self) -> None:
+        self._do("grow")
+
+    def rebalance(self) -> None:
+        self._do("rebalance")
+
+    def forget(self, node: str) -> None:
+        self._do(f"forget {node}")
+
+    def prepare_stop(self, seconds: float) -> None:
+        self._do(f"prepare_stop {seconds}")
+
+    def drain(self) -> None:
+        self._do("drain")
+
+    def revive(self) -> None:
+        self._do("revive")
 
 
 def test_the_stamp_is_written_after_everything_it_vouches_for() -> None:
-    """Import, guest away, then the stamp, then replicas, one member after the other; a second run does nothing."""
+    """Import, guest away, then the stamp, then replicas; a second run only looks after the replicas."""
     broker = Broker()
     provisioner = Provisioner(SETTINGS, DEFINITIONS, broker, broker)
     provisioner.provision("c1")
-    assert broker.done == ["import", "delete guest", "stamp", "grow rabbit@three", "grow rabbit@two"]
+    assert broker.done == ["import", "delete guest", "stamp", "grow"]
 
     broker.done.clear()
     provisioner.provision("c1")
-    assert broker.done == []
+    assert broker.done == ["grow"]
 
 
 @pytest.mark.parametrize("step", ["import", "delete guest", "stamp"])
@@ -216,19 +208,11 @@ def test_an_interrupted_run_is_done_again(step: str) -> None:
     assert broker.users == []
 
 
-def test_replicas_that_do_not_come_are_told() -> None:
-    """`grow` exits 0 even when it failed, so the replicas are counted afterwards."""
-    broker = Broker(grows=False)
-
-    with pytest.raises(CommandFailed, match="14 replicas"):
-        Provisioner(SETTINGS, DEFINITIONS, broker, broker).provision("c1")
-
-
 def test_an_import_that_never_finishes_is_told_in_time() -> None:
     """Without its queues the import is not vouched for."""
     now = iter(range(0, 1000, 10))
     broker = Broker()
-    broker.quorum_queues = lambda: ()  # type: ignore[method-assign]
+    broker.quorum_queues = lambda: frozenset()  # type: ignore[method-assign]
     provisioner = Provisioner(
         SETTINGS, DEFINITIONS, broker, broker, sleep=lambda _: None, monotonic=lambda: float(next(now))
     )

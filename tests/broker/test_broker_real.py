@@ -18,6 +18,7 @@ from rmqcluster.broker.management import ManagementApi
 from rmqcluster.broker.provision import Provisioner, wanted_stamp
 from rmqcluster.config.settings import Account, Secret
 from rmqcluster.core.model import BrokerPhase, Purpose
+from rmqcluster.core.queues import missing_count
 from rmqcluster.errors import BrokerRefused, CommandFailed
 
 pytestmark = [
@@ -117,7 +118,7 @@ def test_provisioning() -> None:
         assert (permission["configure"], permission["write"], permission["read"]) == (
             *("^$", r"^(results|metrics)\.topic$", r"^tasks\."),
         )
-        assert first.replicas_missing() == 0
+        assert missing_count(first.queues(), frozenset({rig.settings.node})) == 0
 
         first.provision("c1")
         assert hashes == {str(row["name"]): row["password_hash"] for row in rows(ask(rig, ADMIN, "/api/users"))}
@@ -165,8 +166,7 @@ def test_second_node_joins_while_booting() -> None:
 
         grower = provisioner(one, ADMIN)
         grower.provision("c1")
-        assert grower.replicas_missing() == 0
-        assert {len(queue.members) for queue in one.api.quorum_queues()} == {2}
+        assert {len(queue.members) for queue in grower.queues().queues} == {2}
 
 
 def test_join_by_command() -> None:

@@ -1,0 +1,232 @@
+"""Acts on queues and their replicas: grown, spread, moved away from a member, taken off a node that is forgotten.
+
+Leaders are moved by us, not by `rabbitmq-queues rebalance`: that takes the node with the fewest leaders as its
+destination even when it is down (sources of 3.10.8 to 4.3.6), and 3.10 then stops the queue for up to 30 s while it
+waits for that node. A leader goes only to a running replica that has caught up; RabbitMQ's own lock keeps a rebalance
+by hand and ours apart.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+from rmqcluster.broker import look
+from rmqcluster.broker.erlang import as_json
+from rmqcluster.core import queues as q
+from rmqcluster.core.queues import Growth, Move, QueueKind, QueueReport
+from rmqcluster.errors import CommandFailed
+
+T = TypeVar("T")
+
+GROW_SECONDS = 240.0  # for everything that is due; below the deadline of the operation
+GROW_COMMAND_SECONDS = 60.0
+FORGET_SECONDS = 100.0  # after which nothing is begun any more
+FORGET_COMMAND_SECONDS = 100.0
+SHRINK_SECONDS = 100.0
+DRAIN_SECONDS = 100.0  # replicas are stopped one after the other
+MOVE_SECONDS = 60.0
+NAMES_AT_ONCE = 200  # an argument of a command is at most 128 KiB long
+_LOOK_AGAIN_SECONDS = 0.5
+_PROGRESS_SECONDS = 20.0  # replicas that catch up hold up the next ones (4.3)
+
+_MOVE = """
+Moves = %s,
+Running = [atom_to_binary(N, utf8) || N <- case erlang:function_exported(rabbit_nodes, list_running, 0) of
+    true -> rabbit_nodes:list_running(); false -> rabbit_nodes:all_running() end],
+Move = fun([VHost, Name, From, To]) ->
+    case rabbit_amqqueue:lookup(rabbit_misc:r(VHost, queue, Name)) of
+        {ok, Q} ->
+            {Ra, _} = amqqueue:get_pid(Q),
+            Node = fun(Text) -> binary_to_existing_atom(Text, utf8) end,
+            lists:member(To, Running) andalso
+                ok =:= (catch ra:transfer_leadership({Ra, Node(From)}, {Ra, Node(To)}));
+        _ -> true end end,
+Answer = case rabbit_amqqueue:get_rebalance_lock(self()) of
+    false -> busy;
+    {true, Id} -> try length([M || M <- Moves, Move(M) =/= true]) after global:del_lock(Id) end end,
+base64:encode(iolist_to_binary(rabbit_json:encode(Answer)))."""
+
+_HAND_OVER = """
+_ = [code:ensure_loaded(M) || M <- [rabbit_nodes, rabbit_khepri]],
+Running = case erlang:function_exported(rabbit_nodes, list_running, 0) of
+    true -> rabbit_nodes:list_running(); false -> rabbit_nodes:all_running() end,
+Heirs = rabbit_maintenance:filter_out_drained_nodes_local_read(Running -- [node()]),
+Nodes = fun(Q) -> case maps:get(nodes, amqqueue:get_type_state(Q), []) of
+    Map when is_map(Map) -> maps:keys(Map); List -> List end end,
+Give = fun(Q, Turn) ->
+    case [N || N <- Nodes(Q), lists:member(N, Heirs)] of
+        [] -> Turn;
+        Fit ->
+            {Ra, _} = amqqueue:get_pid(Q),
+            To = lists:nth(Turn rem length(Fit) + 1, lists:sort(Fit)),
+            _ = (catch ra:transfer_leadership({Ra, node()}, {Ra, To})),
+            Turn + 1 end end,
+Given = lists:foldl(Give, 0, rabbit_amqqueue:list_local_leaders()),
+_ = case Heirs =/= [] andalso erlang:function_exported(rabbit_khepri, transfer_leadership, 1) of
+    true -> (catch rabbit_khepri:transfer_leadership(Heirs)); false -> ok end,
+base64:encode(iolist_to_binary(rabbit_json:encode(Given)))."""
+
+_ADD_STREAMS = """
+Node = binary_to_existing_atom(%s, utf8),
+_ = [catch rabbit_stream_queue:add_replica(%s, Name, Node) || Name <- %s],
+base64:encode(<<"null">>)."""
+
+_DELETE_STREAMS = """
+Node = binary_to_atom(%s, utf8),
+_ = code:ensure_loaded(rabbit_stream_coordinator),
+Delete = fun(VHost, Name) ->
+    {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(VHost, queue, Name)),
+    rabbit_stream_coordinator:delete_replica(maps:get(name, amqqueue:get_type_state(Q)), Node) end,
+_ = [catch Delete(VHost, Name) || [VHost, Name] <- %s],
+base64:encode(<<"null">>)."""
+
+_WHO_LISTS = """
+Node = binary_to_atom(%s, utf8),
+_ = code:ensure_loaded(rabbit_nodes),
+{List, Running} = case erlang:function_exported(rabbit_nodes, list_members, 0) of
+    true -> {list_members, rabbit_nodes:list_running()}; false -> {all, rabbit_nodes:all_running()} end,
+Answers = lists:zip(Running, erpc:multicall(Running, rabbit_nodes, List, [], 10000)),
+base64:encode(iolist_to_binary(rabbit_json:encode([N || {N, Answer} <- Answers, case Answer of
+    {ok, Listed} -> lists:member(Node, Listed); _ -> true end])))."""
+
+
+class Tools(Protocol):
+    """What is needed of `Ctl`."""
+
+    def run(self, tool: str, *arguments: str, deadline_seconds: float) -> str: ...
+
+    def eval_json(self, expression: str, *, deadline_seconds: float) -> object: ...
+
+    def grow(self, node: str, vhost: str, queues: frozenset[str]) -> None: ...
+
+
+class Replicas:
+    """The acts of port `Commands` that are about queues; slow, for a worker. Every one raises CommandFailed."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        node: str,
+        default_target: int,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tools, self._node, self._default = tools, node, default_target
+        self._sleep, self._monotonic = sleep, monotonic
+
+    def queues(self, deadline_seconds: float = look.LOOK_SECONDS) -> QueueReport:
+        """All queues with their replicas, leaders, and who has caught up; one process, whatever their number."""
+        answer = self._tools.eval_json(look.EXPRESSION, deadline_seconds=deadline_seconds)
+        return look.parse(answer, self._node)
+
+    def grow(self) -> None:
+        """Bring every queue to its own target on the running members that are not drained.
+
+        Replicas that an interrupted forget left on other nodes are taken away first: they count as voters.
+        """
+        deadline = self._monotonic() + GROW_SECONDS
+        fewest, progress_at = None, self._monotonic()
+        while True:
+            report = self.queues()
+            usable = report.running - report.drained
+            left = q.missing_count(report, usable, self._default)
+            if left == 0:
+                return
+            now = self._monotonic()
+            if fewest is None or left < fewest:
+                fewest, progress_at = left, now
+            if now >= deadline or now - progress_at >= _PROGRESS_SECONDS:
+                raise CommandFailed(f"{left} replicas of queues could not be added yet", exit_status=None)
+            for node in sorted({stray for _, stray in q.strays(report)}):
+                self._take_off(report, node)
+            for growth in q.missing(report, usable, self._default):
+                self._add(growth)
+            self._sleep(_LOOK_AGAIN_SECONDS)
+
+    def rebalance(self) -> None:
+        """Spread the leaders of quorum queues over the running members that are not drained."""
+        deadline = self._monotonic() + MOVE_SECONDS
+        while True:
+            report = self.queues()
+            moves = q.rebalance_moves(report, report.running - report.drained)
+            if not moves:
+                return
+            if self._monotonic() >= deadline:
+                raise CommandFailed(f"{len(moves)} queue leaders did not move, {moves[0].name} first", exit_status=None)
+            self._move(moves)
+            self._sleep(_LOOK_AGAIN_SECONDS)
+
+    def prepare_stop(self, seconds: float) -> None:
+        """Give the leaders of this member's queues to other members, within so many seconds.
+
+        Clients stay connected. Nothing is waited for: a replica that lags refuses, and the queue elects another.
+        """
+        self._tools.eval_json(_HAND_OVER, deadline_seconds=seconds)
+
+    def drain(self) -> None:
+        """Into maintenance: no client, no leader, and no running replica of a quorum queue; ends with the process."""
+        self._tools.run("rabbitmq-upgrade", "drain", deadline_seconds=DRAIN_SECONDS)
+
+    def revive(self) -> None:
+        self._tools.run("rabbitmq-upgrade", "revive", deadline_seconds=DRAIN_SECONDS)
+
+    def forget(self, node: str) -> None:
+        """Take `node`, which does not run, out of the cluster; returns when nothing lists it any more.
+
+        RabbitMQ ignores what fails in between on 3.10 and reports it on 4.x with the node already out; so what is
+        left is looked for, and taken off again.
+        """
+        deadline = self._monotonic() + FORGET_SECONDS
+        trouble = ""
+        if self._listing(node):
+            try:
+                self._tools.run("rabbitmqctl", "forget_cluster_node", node, deadline_seconds=FORGET_COMMAND_SECONDS)
+            except CommandFailed as error:
+                if error.timed_out or self._listing(node):
+                    raise
+                trouble = f" ({error})"  # it is out; what the command could not do is done below
+        while True:
+            report, listing = self.queues(), self._listing(node)
+            held = [queue.label for queue in report.queues if queue.is_replicated and node in queue.members]
+            if not listing and not held:
+                return
+            if self._monotonic() >= deadline:
+                where = ", ".join([*listing, *held[:4]])
+                raise CommandFailed(f"{node} is still listed by {where}{trouble}", exit_status=None)
+            self._take_off(report, node)
+            self._sleep(_LOOK_AGAIN_SECONDS)
+
+    def _listing(self, node: str) -> list[str]:
+        """Running members that list `node`; one that gave no answer counts as listing it."""
+        answer = self._tools.eval_json(_WHO_LISTS % as_json(node), deadline_seconds=look.LOOK_SECONDS)
+        return [str(name) for name in answer] if isinstance(answer, list) else [self._node]
+
+    def _take_off(self, report: QueueReport, node: str) -> None:
+        """Remove the replicas that are listed on `node`, which is no member any more."""
+        held = [queue for queue in report.queues if queue.is_replicated and node in queue.members - report.members]
+        if any(queue.kind is QueueKind.QUORUM for queue in held):
+            self._tools.run("rabbitmq-queues", "shrink", node, deadline_seconds=SHRINK_SECONDS)
+        streams = [[queue.vhost, queue.name] for queue in held if queue.kind is QueueKind.STREAM]
+        for some in _chunks(streams, NAMES_AT_ONCE):
+            expression = _DELETE_STREAMS % (as_json(node), as_json(some))
+            self._tools.eval_json(expression, deadline_seconds=SHRINK_SECONDS)
+
+    def _add(self, growth: Growth) -> None:
+        for names in _chunks(sorted(growth.names), NAMES_AT_ONCE):
+            if growth.kind is QueueKind.QUORUM:
+                self._tools.grow(growth.node, growth.vhost, frozenset(names))
+            else:
+                expression = _ADD_STREAMS % (as_json(growth.node), as_json(growth.vhost), as_json(names))
+                self._tools.eval_json(expression, deadline_seconds=GROW_COMMAND_SECONDS)
+
+    def _move(self, moves: tuple[Move, ...]) -> None:
+        for some in _chunks(moves, NAMES_AT_ONCE):
+            wanted = as_json([[move.vhost, move.name, move.source, move.to] for move in some])
+            answer = self._tools.eval_json(_MOVE % wanted, deadline_seconds=MOVE_SECONDS)
+            if answer == "busy":
+                raise CommandFailed("another rebalance of queues is in progress (rebalance_in_progress)", exit_status=0)
+
+
+def _chunks(things: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (things[start : start + size] for start in range(0, len(things), size))
