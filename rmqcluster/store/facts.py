@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import redis
+
 from rmqcluster.store.text import printable
 
 
@@ -22,6 +24,7 @@ class ServerFacts:
     asks_password: bool | None
     clock_offset_seconds: float  # the server's clock minus ours
     reply_seconds: float
+    expiry_events: bool | None = None  # it tells who listens which keys expired; None when our account may not ask
 
 
 def read_facts(client: Any, answers_anybody: Callable[[], bool | None]) -> ServerFacts:
@@ -44,7 +47,17 @@ def read_facts(client: Any, answers_anybody: Callable[[], bool | None]) -> Serve
         asks_password=None if anybody is None else not anybody,
         clock_offset_seconds=seconds + micros / 1e6 - (asked_on + took / 2),
         reply_seconds=took,
+        expiry_events=_expiry_events(client),
     )
+
+
+def _expiry_events(client: Any) -> bool | None:
+    """E is for events by key event, x for expired keys, A for all kinds (redis.conf, notify-keyspace-events)."""
+    try:
+        found = str(client.config_get("notify-keyspace-events").get("notify-keyspace-events", ""))
+    except redis.ResponseError:  # CONFIG is no command of ours: whoever may use it anyway learns more
+        return None
+    return "E" in found and ("x" in found or "A" in found)
 
 
 def eviction_policy(info: Mapping[str, object]) -> str | None:

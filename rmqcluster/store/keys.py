@@ -2,7 +2,8 @@
 
 The keys of nodes are made inside the scripts from the names in `members` and `known`, so that nothing ever scans;
 Redis Cluster, which wants every key of a script declared, is therefore not supported. JSON values carry a format
-version `v`. A Redis account of rmqcluster needs the keys `{prefix}:*` and `COMMANDS`, nothing else.
+version `v`. A Redis account of rmqcluster needs the keys `{prefix}:*`, the channels `CHANNELS` and `COMMANDS`,
+nothing else.
 """
 
 from dataclasses import dataclass
@@ -32,8 +33,15 @@ COMMANDS = (
     "xadd",
     "xrevrange",
     "xread",
+    "subscribe",
 )
-"""What a Redis account of rmqcluster must be allowed (`+name` each), besides AUTH, which everybody is."""
+"""What a Redis account of rmqcluster must be allowed (`+name` each), besides AUTH, which everybody is.
+
+Without `subscribe` or the channel everything works too: expired keys are then noticed at the next reading.
+"""
+
+CHANNELS = ("__keyevent@*__:expired",)
+"""What it may listen to (`&name` each, after `resetchannels`; Redis before 6.2 does not know channels in its lists)."""
 
 
 @dataclass(frozen=True, slots=True)

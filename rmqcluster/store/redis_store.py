@@ -20,6 +20,8 @@ from rmqcluster.core import actions as a
 from rmqcluster.core.model import Lease, Operation, StoreView
 from rmqcluster.errors import StoreUnavailable
 from rmqcluster.store import client, codec, events, facts, scripts
+from rmqcluster.store.address import read_address
+from rmqcluster.store.expiry import Expiries
 from rmqcluster.store.facts import ServerFacts
 from rmqcluster.store.keys import EVENTS_KEPT, Keys
 from rmqcluster.store.lua import Script
@@ -36,7 +38,8 @@ Connect = Callable[[Settings, str, float], Any]
 class RedisStore:
     """Port `Store`, bound to one node name and one instance of its supervisor; and the operator's few acts.
 
-    `wait_for_event` has a connection of its own and runs beside the other calls; those take turns, from any thread.
+    `wait_for_event` and `wait_for_expiry` have a connection each and run beside the other calls; those take turns,
+    from any thread.
     """
 
     def __init__(
@@ -54,7 +57,9 @@ class RedisStore:
         seconds = client.reply_seconds(settings)
         self._redis: Any = connect(settings, f"rmqcluster-{node}", seconds)
         self._follower: Any = connect(settings, f"rmqcluster-follow-{node}", self._policy.heartbeat_seconds + seconds)
-        self._turns = {id(self._redis): threading.Lock(), id(self._follower): threading.Lock()}
+        self._listener: Any = connect(settings, f"rmqcluster-listen-{node}", seconds)
+        self._expiries = Expiries(self._listener, settings.prefix, read_address(settings.redis).database)
+        self._turns = {id(one): threading.Lock() for one in (self._redis, self._follower, self._listener)}
         self._server_warnings: tuple[str, ...] = ()
         self._server_checked_at: float | None = None
 
@@ -116,6 +121,14 @@ class RedisStore:
             found = self._follower.xread({self._keys.events: last_id}, count=EVENTS_AT_ONCE, block=block_ms)
         return [event for _, rows in found or () for event in events.from_rows(rows)]
 
+    def wait_for_expiry(self, seconds: float) -> bool:
+        """True as soon as Redis says that a key under the prefix has expired, False after `seconds`.
+
+        A hint: a server that sends no such events, or not to us, always lets the time pass.
+        """
+        with self._calling(self._listener):
+            return self._expiries.wait(seconds)
+
     def clear(self) -> None:
         """Delete members, master, heartbeats and the lease; record, epoch, announcements and history stay, and so
         does an operation, which goes on whatever Redis says."""
@@ -143,6 +156,7 @@ class RedisStore:
     def close(self) -> None:
         self._redis.close()
         self._follower.close()
+        self._expiries.close()
 
     def _run(self, script: Script, *arguments: str | int | float) -> Any:
         fixed = (self._settings.prefix, self._node, self._instance, int(self._policy.ttl_seconds * 1000))
@@ -161,6 +175,7 @@ class RedisStore:
                     yield
             except StoreUnavailable:
                 used.connection_pool.disconnect()
+                self._expiries.renew()
                 raise
 
     def _check_server(self) -> None:
