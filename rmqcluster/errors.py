@@ -61,6 +61,10 @@ class CommandFailed(RmqclusterError):
         self.timed_out = timed_out
 
 
+class OperationRefused(RmqclusterError):
+    """An operation was not begun: its guard did not hold. Nothing was changed."""
+
+
 class Stopped(RmqclusterError):
     """A stop was requested while there was nothing to stop yet."""
 

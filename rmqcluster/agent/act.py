@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from rmqcluster.agent.journal import Journal
 from rmqcluster.agent.memory import Identity, Memory
+from rmqcluster.agent.performer import Performer
 from rmqcluster.agent.ports import Boot, BrokerProcess, Clock, Commands, Event, Store, Volume
 from rmqcluster.agent.store_worker import StoreWorker
 from rmqcluster.core import actions as a
@@ -22,6 +23,9 @@ STORE_ACTIONS = (
     a.ReleaseLease,
     a.RemoveMember,
     a.SetMaster,
+    a.StartOperation,
+    a.EndOperation,
+    a.ForgetName,
     a.OfferFounder,
     a.Leave,
 )
@@ -63,11 +67,15 @@ class Hands:
             a.KillBroker: self._kill,
             a.JoinByCommand: self._join_by_command,
             a.Provision: self._provision,
+            a.Inspect: self._inspect,
+            a.Perform: self._perform,
+            a.SetAside: self._set_aside,
             a.Report: self._report,
             a.ExitProcess: lambda _act, _o, _d: None,
             **dict.fromkeys(STORE_ACTIONS, lambda act, _o, _d: self._worker.submit(act)),
         }
         worker.on_act = self._store_act_done
+        self._performer = Performer(identity, memory, clock, store, commands, worker.submit, self._tell_operation)
 
     def carry_out(self, o: Observation, decision: Decision) -> a.ExitProcess | None:
         """Do the actions in order. Returns the wish to exit, if there is one."""
@@ -81,10 +89,13 @@ class Hands:
         """Into the history alone: the decision that led here has said it in the log."""
         self._worker.submit(Event(self._identity.me, kind, text, rule, epoch))
 
-    def event(self, kind: str, text: str, rule: int = 0, epoch: int = 0) -> None:
+    def event(self, kind: str, text: str, rule: int = 0, epoch: int = 0, operation: str = "") -> None:
         """Say it in the log and write it into the history."""
         self._journal.say(text, kind=kind, rule=rule, epoch=epoch)
-        self._record(kind, text, rule, epoch)
+        self._worker.submit(Event(self._identity.me, kind, text, rule, epoch, operation))
+
+    def _tell_operation(self, kind: str, text: str, operation: str) -> None:
+        self.event(kind, text, operation=operation)
 
     def _write_marker(self, act: a.WriteMarker, o: Observation, d: Decision) -> None:
         old = o.disk.marker
@@ -124,20 +135,41 @@ class Hands:
         self._long("join", lambda: self._commands.join(act.target), d)
 
     def _provision(self, act: a.Provision, o: Observation, d: Decision) -> None:
-        assert o.store is not None, "the monitor acts on a reading"
-        wanted_for = frozenset(o.store.members & o.store.heartbeats.keys())
+        seen = o.store.lease if o.store is not None else None
 
         def provision() -> None:
             lease = self._store.read_lease()
-            if lease is None or (lease.instance, lease.epoch) != (self._identity.instance, act.epoch):
-                raise CommandFailed("provisioning was not begun: the lease is no longer mine", exit_status=None)
+            if lease is None or lease != seen:
+                raise CommandFailed("provisioning was not begun: the lease has moved", exit_status=None)
             self._commands.provision(act.cluster_id)
             self._memory.provisioned_at = self._clock.monotonic()
-            self._memory.provisioned_for = wanted_for
+            self._memory.queues = None
 
         self._long("provision", provision, d, act.epoch)
 
-    def _long(self, name: str, act: Callable[[], None], d: Decision, epoch: int = 0) -> None:
+    def _inspect(self, act: a.Inspect, o: Observation, d: Decision) -> None:
+        def look() -> None:
+            asked_at = self._clock.monotonic()
+            self._memory.queues, self._memory.queues_at = self._commands.queues(), asked_at
+
+        self._long("look", look, d, quiet=True)
+
+    def _perform(self, act: a.Perform, o: Observation, d: Decision) -> None:
+        if self._long_acts.busy is not None:
+            return
+        left = o.store.operation_left_seconds if o.store is not None else 0.0
+        self._memory.handled |= {act.operation.id}
+        self._memory.held = (act.operation, o.now + left)
+        self.event("begin", d.reason, d.rule, act.epoch, act.operation.id)
+        self._long_acts.run(str(act.operation.kind), lambda: self._performer.run(act, o))
+
+    def _set_aside(self, act: a.SetAside, o: Observation, d: Decision) -> None:
+        self._memory.handled |= {act.operation.id}
+        kept = self._volume.set_aside()
+        self.event("rejoin", f"{d.reason}: {kept}", d.rule, operation=act.operation.id)
+
+    def _long(self, name: str, act: Callable[[], None], d: Decision, epoch: int = 0, quiet: bool = False) -> None:
+        """Run `act` on the worker; its failure is told, its success unless it is `quiet`."""
         if self._long_acts.busy is not None:
             return
 
@@ -149,11 +181,15 @@ class Hands:
                 self.event("failed", f"{name}: {error}", d.rule, epoch)
             else:
                 self._memory.act_failed_at = None
-                self.event(name, f"done: {d.reason}", d.rule, epoch)
+                if not quiet:
+                    self.event(name, f"done: {d.reason}", d.rule, epoch)
 
         self._long_acts.run(name, guarded)
 
     def _store_act_done(self, act: a.StoreAction, done: bool) -> None:
+        if isinstance(act, a.SetMaster) and act.operation is not None and done:
+            self._memory.ending = a.EndOperation(act.operation, "done", act.reason)
+            self._worker.submit(self._memory.ending)
         said = {
             a.ClaimFounding: "the founding claim is mine",
             a.CommitFounding: "the cluster is committed",
@@ -164,5 +200,11 @@ class Hands:
         text = getattr(act, "reason", "") or said.get(type(act), "")
         if isinstance(act, a.RemoveMember):
             text = f"LOST {act.node}: {act.reason}"
-        if done and text:
+        if isinstance(act, a.EndOperation):
+            if done:
+                self.event(act.outcome, act.text, epoch=act.operation.epoch, operation=act.operation.id)
+        elif isinstance(act, a.StartOperation):
+            if done:
+                self.event("operation", f"{act.kind} {act.subject}".strip() + (f": {act.why}" if act.why else ""))
+        elif done and text:
             self.event(type(act).__name__, text, epoch=getattr(act, "epoch", 0))

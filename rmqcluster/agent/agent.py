@@ -14,8 +14,11 @@ from rmqcluster.agent.prober import Prober
 from rmqcluster.agent.published import Published
 from rmqcluster.agent.store_worker import StoreWorker
 from rmqcluster.core import evidence as e
+from rmqcluster.core import queues as q
+from rmqcluster.core import upkeep as u
 from rmqcluster.core.actions import ExitProcess
 from rmqcluster.core.engine import Rule, decide
+from rmqcluster.core.member_conditions import JOINS
 from rmqcluster.core.member_rules import MEMBER_RULES
 from rmqcluster.core.model import (
     Announcement,
@@ -26,10 +29,12 @@ from rmqcluster.core.model import (
     Exit,
     Marker,
     Observation,
+    Operation,
     Policy,
     Stage,
 )
-from rmqcluster.core.monitor_rules import MONITOR_RULES, cannot_act
+from rmqcluster.core.monitor_conditions import cannot_act
+from rmqcluster.core.monitor_rules import MONITOR_RULES
 from rmqcluster.errors import RmqclusterError
 
 
@@ -96,6 +101,7 @@ class Agent:
         monitors = o.store is not None and e.stage(o) is Stage.MEMBER
         monitor = decide(self.monitor_rules, o) if monitors else None
         self._say_change("member", decision)
+        self._end_again(o)
         self._announce(o, decision)
         self._publish(o, decision, monitor)  # before acting: an act that fails must not make the loop look dead
         leaving = self._hands.carry_out(o, decision)
@@ -160,13 +166,45 @@ class Agent:
             state=decision.state,
             held=decision.held,
             wanted=o.wanted_stamp,
+            drained=o.drained,
+            notes=self._notes(o),
+            findings=tuple(f"{n} {u.obstacle(o, n)}" for n in u.wiped(o)) if u.is_steward(o) else (),
         )
         founding = e.stage(o) is Stage.FOUNDING or o.disk.kind in (DiskKind.BLANK, DiskKind.UNCOMMITTED)
-        beat = Beat(announcement, registered, not cannot_act(o), founding and o.stop_asked_at is None)
+        keep_claim = founding and o.stop_asked_at is None
+        operation, left = self._held_operation(o)
+        beat = Beat(announcement, registered, not cannot_act(o), keep_claim, operation, left)
         self._parts.worker.announce(beat)
         quiet = registered and o.store is not None and o.busy is None and not e.somebody_on_the_way(o)
         self._parts.worker.settled = quiet or decision.held is not None
         self._parts.prober.settled = quiet
+
+    def _notes(self, o: Observation) -> tuple[str, ...]:
+        """What the last look at the queues found; the steward says it for everybody."""
+        if o.queues is None or not u.is_steward(o):
+            return ()
+        return q.facts_in_words(o.queues, o.policy.replicas)
+
+    def _held_operation(self, o: Observation) -> tuple[Operation | None, float]:
+        """What I carry out, or am joining under, and how long it may still take."""
+        mine = e.operation_on_me(o, *JOINS)
+        if mine is not None and o.store is not None and o.broker.phase is BrokerPhase.STARTING:
+            self.memory.held = (mine, o.store.at + o.store.operation_left_seconds)
+        elif o.busy is None and o.broker.phase is not BrokerPhase.STARTING:
+            self.memory.held = None
+        if self.memory.held is None or self.memory.held[1] <= o.now:
+            return None, 0.0
+        return self.memory.held[0], self.memory.held[1] - o.now
+
+    def _end_again(self, o: Observation) -> None:
+        """An end that Redis did not hear is told again, until its record is gone."""
+        ending, under_way = self.memory.ending, e.operation(o)
+        if ending is None or o.store is None:
+            return
+        if under_way is not None and under_way.id == ending.operation.id:
+            self._parts.worker.submit(ending)
+        else:
+            self.memory.ending = None
 
     def _remember_peers(self, o: Observation) -> Observation:
         """Keep on disk whom my broker lists and where they answer, for the time when Redis is away or empty.
@@ -178,13 +216,24 @@ class Agent:
         if marker is not None and proven and o.view is not None:
             known = dict(marker.peers) | {n: x.management for n, x in e.others(o).items() if x.management}
             peers = tuple(sorted((n, known[n]) for n in o.view.members if n in known))
-            fresh = replace(marker, members=tuple(sorted(o.view.members)), peers=peers)
+            sole = marker.sole and o.view.members == {o.me}
+            hosts = self._hosts(o, marker)
+            fresh = replace(marker, members=tuple(sorted(o.view.members)), peers=peers, hosts=hosts, sole=sole)
             if fresh != marker:
                 o = self._keep_marker(o, fresh)
         unheard = o.store is None or e.is_mutual(o) is not True
         wanted = dict(marker.peers) if marker is not None and unheard else {}
         self._parts.prober.want_peers({n: where for n, where in wanted.items() if n != o.me})
         return o
+
+    def _hosts(self, o: Observation, marker: Marker) -> tuple[tuple[str, str], ...]:
+        """Where each member's good disk was last seen: only a proven member's word counts."""
+        seen = dict(marker.hosts)
+        if o.host is not None and marker.stage is Stage.MEMBER:
+            seen[o.me] = o.host
+        seen |= {n: x.host for n, x in e.others(o).items() if x.host and x.mutual and x.disk is DiskKind.DATA}
+        listed = o.view.members if o.view is not None else frozenset(seen)
+        return tuple(sorted((n, host) for n, host in seen.items() if n in listed))
 
     def _keep_marker(self, o: Observation, fresh: Marker) -> Observation:
         try:

@@ -3,12 +3,25 @@
 Nothing here survives the process; what must survive is on the volume (marker, epoch) or in Redis.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from rmqcluster.agent.prober import Answers
 from rmqcluster.agent.store_worker import Reading
 from rmqcluster.core import evidence as e
-from rmqcluster.core.model import BrokerPhase, BrokerState, Disk, Observation, Policy, Stage, StoreView
+from rmqcluster.core.actions import EndOperation
+from rmqcluster.core.model import (
+    Announcement,
+    BrokerPhase,
+    BrokerState,
+    Disk,
+    Observation,
+    Operation,
+    Policy,
+    Stage,
+    StoreView,
+    View,
+)
+from rmqcluster.core.queues import QueueReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +53,18 @@ class Memory:
     strayed: bool = False
     lease_since: float | None = None
     marked: frozenset[str] = frozenset()
-    provisioned_for: frozenset[str] = frozenset()
     act_failed_at: float | None = None
+    handled: frozenset[str] = frozenset()
+    ending: EndOperation | None = None  # told again until the record is gone
+    held: tuple[Operation, float] | None = None  # the operation that I carry out, and when it is overdue
+    queues: QueueReport | None = None
+    queues_at: float = 0.0
+    live: frozenset[str] = frozenset()
+    members_changed_at: float = 0.0
+    rebalanced_at: float = 0.0
+    missed_since: dict[str, float] = field(default_factory=dict)
+    drained: bool = False
+    stop_prepared: bool = False
     hopeless_since: float = 0.0
     provisioned_at: float = 0.0  # a stamp that was read before says nothing any more
 
@@ -61,6 +84,21 @@ class Memory:
         mine = view.lease is not None and view.lease.instance == identity.instance
         self.lease_since = (self.lease_since or now) if mine else None
         self.marked = frozenset(n for n in self.marked if n not in view.heartbeats)
+        said = view.announcements
+        live = frozenset(n for n in view.members & view.heartbeats.keys() if n not in said or serves(said[n]))
+        if live != self.live:
+            self.live, self.members_changed_at = live, now
+
+    def watch(self, now: float, view: View | None) -> None:
+        """Since when my broker misses which members; an unknown changes nothing."""
+        if view is not None:
+            gone = view.members - view.running
+            self.missed_since = {n: self.missed_since.get(n, now) for n in sorted(gone)}
+
+
+def serves(announced: Announcement) -> bool:
+    """Does this member take clients and leaders, as far as it says?"""
+    return announced.broker is BrokerPhase.READY and announced.mutual is not False and not announced.drained
 
 
 def observe(
@@ -78,6 +116,9 @@ def observe(
     if reading.view is not None:
         memory.learn(identity, now, reading.view)
     facts = answers.facts if broker.phase is BrokerPhase.READY else None
+    memory.watch(now, facts.view if facts else None)
+    if broker.phase is not BrokerPhase.READY:
+        memory.drained = False  # maintenance does not outlive the broker's run
     o = Observation(
         now=now,
         policy=policy,
@@ -85,18 +126,10 @@ def observe(
         instance=identity.instance,
         started_at=memory.started_at,
         disk=disk,
-        broker=BrokerState(
-            phase=broker.phase,
-            since=broker.since,
-            purpose=broker.purpose,
-            target=broker.target,
-            cluster_id=broker.cluster_id,
-            exits=broker.exits,
-            version=broker.version,
+        broker=replace(
+            broker,
             stamp=facts.stamp if facts and answers.at >= memory.provisioned_at else None,
             broker_cluster_id=facts.broker_cluster_id if facts else None,
-            was_ready=broker.was_ready,
-            waits_for=broker.waits_for,
         ),
         store=reading.view,
         store_since=reading.since,
@@ -121,8 +154,15 @@ def observe(
         was_registered=memory.was_registered,
         strayed=memory.strayed,
         lease_since=memory.lease_since,
-        provisioned_for=memory.provisioned_for,
         marked=memory.marked,
+        handled=memory.handled,
+        queues=memory.queues,
+        queues_at=memory.queues_at,
+        members_changed_at=memory.members_changed_at,
+        rebalanced_at=memory.rebalanced_at,
+        missed_since=dict(memory.missed_since),
+        drained=memory.drained,
+        stop_prepared=memory.stop_prepared,
     )
     if o.broker.phase is not BrokerPhase.DOWN or e.join_target(o) is not None or (o.store and o.store.claim):
         memory.hopeless_since = now

@@ -158,7 +158,9 @@ class StoreWorker:
         started_at = self._clock.monotonic()
         if started_at - self._announced_at > max(LOOP_DEAD_SECONDS, 2 * self._policy.heartbeat_seconds):
             beat = replace(beat, registered=False, keep_lease=False, keep_claim=False)  # nobody stands behind it
-        self._store.beat(replace(beat, announcement=replace(beat.announcement, beat_sequence=self._sequence)))
+        said = beat.announcement
+        numbered = replace(said, beat_sequence=self._sequence) if said is not None else None
+        self._store.beat(replace(beat, announcement=numbered))
         self._written = beat
         self._next_beat_at = started_at + self._policy.heartbeat_seconds
         if beat.keep_claim:

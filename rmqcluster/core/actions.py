@@ -69,12 +69,13 @@ class RemoveMember:
 
 @dataclass(frozen=True, slots=True)
 class SetMaster:
-    """Move the master label: only under my lease, only if it still names `replaces`."""
+    """Move the master label: only under my lease, only if it still names `replaces`. Done, it ends `operation`."""
 
     node: str
     replaces: str | None
     epoch: int
     reason: str
+    operation: Operation | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from rmqcluster.core.model import (
     BrokerPhase,
     DiskKind,
     Observation,
+    Operation,
+    OperationKind,
     Stage,
     View,
 )
@@ -57,6 +59,8 @@ def is_mutual(o: Observation) -> bool | None:
         return None
     if o.me not in o.view.members:
         return False
+    if stands_recovered(o):
+        return True
     views = peer_views(o)
     needed = majority_of(max(o.policy.size, len(o.view.members)))
     listing = {n for n in o.view.members if n in views and o.me in views[n].members and same_cluster(o, n)}
@@ -64,6 +68,16 @@ def is_mutual(o: Observation) -> bool | None:
         return True
     unheard = {n for n in o.view.members if n != o.me and n not in views}
     return None if len(listing | unheard | {o.me}) >= needed else False
+
+
+def stands_recovered(o: Observation) -> bool:
+    """A person recovered this member alone, and nobody has joined it yet."""
+    return o.disk.marker is not None and o.disk.marker.sole and o.view is not None and o.view.members == {o.me}
+
+
+def alive_needed(o: Observation) -> int:
+    """How many members have to be registered before anybody is judged or an act is done for the cluster."""
+    return 1 if stands_recovered(o) else o.policy.majority
 
 
 def registers(o: Observation) -> bool:
@@ -185,6 +199,46 @@ def unlisted_by(o: Observation) -> list[str]:
         for n, a in others(o).items()
         if a.mutual and a.cluster_id == o.disk.cluster_id and a.view is not None and o.me not in a.view.members
     )
+
+
+def forgotten_by_brokers(o: Observation) -> bool:
+    """Do the peers' brokers, asked directly, no longer list me?
+
+    Redis may be stale or restored, so its word never stops a broker. The peers that do not list me are a majority
+    of those that I list, or are mutual members of my own cluster besides; and nobody who was asked lists me.
+    """
+    said = {n: v for n, v in o.peer_views.items() if n != o.me}
+    marker = o.disk.marker
+    if marker is None or not said or any(o.me in v.members for v in said.values()):
+        return False
+    without_me = {n for n, v in said.items() if v.sees_majority()}
+    announced = set(unlisted_by(o)) & without_me
+    return len(without_me & set(marker.members)) >= majority_of(len(marker.members)) or bool(announced)
+
+
+def operation(o: Observation) -> Operation | None:
+    """The operation under way, as far as Redis could be read."""
+    return o.store.operation if o.store is not None else None
+
+
+def operation_on_me(o: Observation, *kinds: OperationKind) -> Operation | None:
+    """The operation under way, if it is of one of these kinds and about me."""
+    found = operation(o)
+    return found if found is not None and found.subject == o.me and found.kind in kinds else None
+
+
+def finding(o: Observation) -> str:
+    """Why the lease holder does not replace this member yet, in its words."""
+    lease = o.store.lease if o.store is not None else None
+    holder = others(o).get(lease.node) if lease is not None else None
+    found = [text for text in (holder.findings if holder else ()) if text.startswith(f"{o.me} ")]
+    return found[0].removeprefix(f"{o.me} ") if found else ""
+
+
+def peers_are_stopping(o: Observation) -> bool:
+    """Most of the members, me included, stop at this moment: the whole cluster is being stopped."""
+    stopping = [n for n, a in others(o).items() if a.broker is BrokerPhase.STOPPING or a.state == "stopping"]
+    return len(stopping) + 1 >= majority_of(max(o.policy.size, len(o.view.members) if o.view else 0))
 
 
 def join_target(o: Observation) -> Announcement | None:

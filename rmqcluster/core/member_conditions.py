@@ -1,8 +1,11 @@
 """The named conditions of the member rules: one question about an observation each."""
 
 from rmqcluster.core import evidence as e
-from rmqcluster.core.model import BrokerPhase, DiskKind, JoinMode, Observation, Purpose, Stage
+from rmqcluster.core.model import BrokerPhase, DiskKind, JoinMode, Observation, OperationKind, Purpose, Stage
+from rmqcluster.core.operations import STOPPING_TAKES_SECONDS
 
+STOP_AGAIN_SECONDS = 1.0  # between two looks whether a queue still needs this member
+JOINS = (OperationKind.JOIN, OperationKind.REPLACE, OperationKind.REJOIN)
 STANDING_SECONDS = 60.0  # how long a broker that stopped its application may need to resume while its peers run
 FIRST_WORD_SECONDS = 3.0  # above the longest that Redis may take for one reply
 
@@ -29,6 +32,24 @@ def broker_stopping(o: Observation) -> bool:
 
 def stop_not_signalled(o: Observation) -> bool:
     return not o.stop_signalled
+
+
+def stop_to_prepare(o: Observation) -> bool:
+    """There is time to move the leaders away, somebody to take them, and no stop of the whole cluster."""
+    window = o.policy.stop_seconds - STOPPING_TAKES_SECONDS
+    in_time = o.store is not None and o.stop_asked_at is not None and not e.waited(o, o.stop_asked_at, window)
+    company = o.view is not None and len(o.view.running) > 1 and e.is_mutual(o) is True
+    return in_time and company and not o.stop_signalled and not o.stop_prepared and not e.peers_are_stopping(o)
+
+
+def no_operation(o: Observation) -> bool:
+    return o.store is not None and o.store.operation is None
+
+
+def stop_is_granted(o: Observation) -> bool:
+    """The operation record is mine, and it is time to look, or to look again."""
+    again = o.act_failed_at is None or e.waited(o, o.act_failed_at, STOP_AGAIN_SECONDS)
+    return e.operation_on_me(o, OperationKind.STOP) is not None and o.busy is None and again
 
 
 def stop_budget_spent(o: Observation) -> bool:
@@ -63,6 +84,10 @@ def data_lost(o: Observation) -> bool:
     return o.disk.kind is DiskKind.AMNESIC
 
 
+def lost_its_disk(o: Observation) -> bool:
+    return data_lost(o) or blank_under_known_name(o) or founded_under_known_name(o)
+
+
 def blank_under_known_name(o: Observation) -> bool:
     return o.disk.kind is DiskKind.BLANK and bool(e.listed_by_strangers(o))
 
@@ -70,6 +95,33 @@ def blank_under_known_name(o: Observation) -> bool:
 def founded_under_known_name(o: Observation) -> bool:
     founding = o.disk.kind is DiskKind.UNCOMMITTED and e.stage(o) is Stage.FOUNDING
     return founding and bool(e.listed_by_strangers(o))
+
+
+def is_being_replaced(o: Observation) -> bool:
+    return e.operation_on_me(o, OperationKind.REPLACE) is not None
+
+
+def not_listed(o: Observation) -> bool:
+    """A mutual member is heard, and nobody with data lists my name any more."""
+    return not e.listed_by(o) and any(a.mutual for a in e.others(o).values())
+
+
+def may_rejoin(o: Observation) -> bool:
+    found = e.operation_on_me(o, OperationKind.REJOIN)
+    return found is not None and found.id not in o.handled
+
+
+def join_is_granted(o: Observation) -> bool:
+    return e.operation_on_me(o, *JOINS) is not None
+
+
+def cluster_is_committed(o: Observation) -> bool:
+    return e.committed_id(o) is not None
+
+
+def join_not_granted(o: Observation) -> bool:
+    """Joins of a committed cluster are operations; those of a founding disturb nobody."""
+    return cluster_is_committed(o) and not join_is_granted(o)
 
 
 def has_member_data(o: Observation) -> bool:
@@ -85,6 +137,16 @@ def forgotten(o: Observation) -> bool:
     """Mutual members of my cluster do not list me, and nobody of it does."""
     mine = [n for n in e.listed_by(o) if e.same_cluster(o, n)]
     return bool(e.unlisted_by(o)) and not mine
+
+
+def forgotten_in_fact(o: Observation) -> bool:
+    """Forgotten while it was down or paused: the peers' brokers say so themselves."""
+    return e.is_mutual(o) is not True and e.forgotten_by_brokers(o)
+
+
+def maintenance_asked(o: Observation) -> bool:
+    found = e.operation_on_me(o, OperationKind.DRAIN, OperationKind.REVIVE)
+    return found is not None and found.id not in o.handled and o.busy is None
 
 
 def broken_configuration(o: Observation) -> bool:

@@ -10,20 +10,53 @@ from rmqcluster.core.actions import (
     KillBroker,
     Leave,
     OfferFounder,
+    Perform,
     RaiseEpoch,
+    SetAside,
     StartBroker,
+    StartOperation,
     StopBroker,
     TakeOwnership,
     WriteMarker,
 )
 from rmqcluster.core.engine import Outcome
 from rmqcluster.core.member_text import cluster_name, holding, waiting_for_company
-from rmqcluster.core.model import Observation, Purpose, Stage
+from rmqcluster.core.model import Observation, Operation, OperationKind, Purpose, Stage
+from rmqcluster.core.operations import deadline_seconds, executor_of, in_words
+from rmqcluster.core.upkeep import WAITS
 from rmqcluster.errors import ExitCode
 
 
 def leave_and_exit(o: Observation) -> Outcome:
     return Outcome((Leave(final=True), ExitProcess(ExitCode.OK, "stopped on request")), state="stopped")
+
+
+def ask(o: Observation, kind: OperationKind) -> StartOperation:
+    """My own request for the operation record, about myself."""
+    return StartOperation(kind, o.me, deadline_seconds(kind, o.policy), o.me, executor_of(kind, o.me))
+
+
+def _operation(o: Observation) -> Operation:
+    found = e.operation(o)
+    assert found is not None, "guarded by a condition on the operation"
+    return found
+
+
+def ask_stop(o: Observation) -> Outcome:
+    return Outcome((ask(o, OperationKind.STOP),), state="stopping")
+
+
+def perform(o: Observation) -> Outcome:
+    operation = _operation(o)
+    stopping = operation.kind is OperationKind.STOP
+    return Outcome((Perform(operation),), in_words(operation), "stopping" if stopping else "member")
+
+
+def wait_to_stop(o: Observation) -> Outcome:
+    under_way = e.operation(o)
+    other = under_way is not None and under_way.subject != o.me
+    text = f"waits for {in_words(_operation(o))}" if other else "moves the leaders of its queues away"
+    return Outcome(text=text, state="stopping")
 
 
 def leave_and_stop(o: Observation) -> Outcome:
@@ -69,16 +102,34 @@ def hold_lost_disk(o: Observation) -> Outcome:
     listing = e.listed_by(o)
     what = (
         f"BLANK DISK under a known name: {o.me} is listed by {', '.join(listing) or 'nobody heard now'}, "
-        "its data is not on this volume. Nothing was done, client ports stay closed."
+        "its data is not on this volume; client ports CLOSED. "
     )
     if not any(a.mutual for a in e.others(o).values()):
-        return holding(what, "mount the right volume, or start the members that have theirs; none of them serves now")
-    return holding(
-        what,
-        "check that the right volume is mounted. Only if its disk is gone for good: "
-        f"`rabbitmqctl forget_cluster_node {o.me}` on a running member (this deletes the classic queues that lived on "
-        f"{o.me}; first see that no quorum queue needs it), then empty this volume and start again",
-    )
+        do = "mount the right volume, or start the members that have theirs; none of them serves now"
+        return holding(what + "Nothing was done.", do)
+    found = e.finding(o)
+    if not found or found.startswith(WAITS):
+        return Outcome(text=what + (found or f"{WAITS} the monitor to look at its queues"), state="waiting")
+    do = f"mount its good disk again; only if that is gone for good: rmqcluster replace {o.me}"
+    return holding(f"{what}Nothing was done: {found}", do)
+
+
+def wait_for_forget(o: Observation) -> Outcome:
+    text = f"REPLACING {o.me}: its old self is being forgotten, it joins as a new member then; client ports CLOSED"
+    return Outcome(text=text, state="replacing")
+
+
+def set_aside(o: Observation) -> Outcome:
+    text = "its old data is put aside, a copy is kept; then it joins as a new member"
+    return Outcome((SetAside(_operation(o)),), text, "rejoining")
+
+
+def ask_join(o: Observation) -> Outcome:
+    return Outcome((ask(o, OperationKind.JOIN),), "asks for its turn to join", "waiting")
+
+
+def wait_for_operation(o: Observation) -> Outcome:
+    return Outcome(text=f"its turn to join comes after {in_words(_operation(o))}", state="waiting")
 
 
 def hold_foreign(o: Observation) -> Outcome:
@@ -108,7 +159,7 @@ def hold_forgotten(o: Observation) -> Outcome:
     return holding(
         f"FORGOTTEN: {', '.join(e.unlisted_by(o))} no longer list {o.me}, but its disk has data. "
         "Nothing was reset, client ports stay closed.",
-        "copy the data directory if it is still needed, then empty the volume and start again to join anew",
+        f"rmqcluster rejoin {o.me} (it joins as a new member; the old directory is kept beside)",
     )
 
 
@@ -324,4 +375,5 @@ def unproven(o: Observation) -> Outcome:
 
 def steady(o: Observation) -> Outcome:
     behind = o.store is not None and o.store.epoch > o.disk.epoch_high
-    return Outcome((RaiseEpoch(o.store.epoch),) if behind and o.store is not None else (), state="member")
+    state = "drained" if o.drained else "member"
+    return Outcome((RaiseEpoch(o.store.epoch),) if behind and o.store is not None else (), state=state)

@@ -11,6 +11,24 @@ from rmqcluster.core.engine import Rule
 MEMBER_RULES: tuple[Rule, ...] = (
     Rule(110, (c.stop_asked, c.broker_down), then.leave_and_exit, "a stop was asked and the broker has ended"),
     Rule(
+        112,
+        (c.stop_asked, c.broker_ready, c.stop_to_prepare, c.no_operation),
+        then.ask_stop,
+        "one disruptive operation at a time, and at most one member down by choice",
+    ),
+    Rule(
+        114,
+        (c.stop_asked, c.broker_ready, c.stop_to_prepare, c.stop_is_granted),
+        then.perform,
+        "no queue may need this member, and its leaders move away first",
+    ),
+    Rule(
+        116,
+        (c.stop_asked, c.broker_ready, c.stop_to_prepare),
+        then.wait_to_stop,
+        "a stop waits for what is under way, within its budget",
+    ),
+    Rule(
         120, (c.stop_asked, c.stop_not_signalled), then.leave_and_stop, "leave politely, then stop the broker in order"
     ),
     Rule(130, (c.stop_asked, c.stop_budget_spent), then.kill_overdue, "every wait has an end"),
@@ -21,6 +39,18 @@ MEMBER_RULES: tuple[Rule, ...] = (
     ),
     Rule(220, (c.broker_down, c.name_taken, c.owner_beats), then.refuse_twin, "one name, one live instance"),
     Rule(230, (c.broker_down, c.name_taken), then.watch_owner, "a restart within the TTL is not a twin"),
+    Rule(
+        233,
+        (c.broker_down, c.data_lost, c.is_being_replaced, c.not_listed, c.target_known),
+        then.join,
+        "its old self is forgotten: it joins as a new member",
+    ),
+    Rule(
+        235,
+        (c.broker_down, c.lost_its_disk, c.is_being_replaced),
+        then.wait_for_forget,
+        "before it boots, its old self is forgotten",
+    ),
     Rule(
         240,
         (c.broker_down, c.data_lost),
@@ -35,6 +65,12 @@ MEMBER_RULES: tuple[Rule, ...] = (
         "what it founded is not where the members list it",
     ),
     Rule(260, (c.broker_down, c.has_member_data, c.foreign), then.hold_foreign, "two clusters must never meet"),
+    Rule(
+        268,
+        (c.broker_down, c.has_member_data, c.forgotten, c.may_rejoin),
+        then.set_aside,
+        "a person gave up the old data; a copy of it is kept",
+    ),
     Rule(270, (c.broker_down, c.has_member_data, c.forgotten), then.hold_forgotten, "a reset needs a person"),
     Rule(
         310,
@@ -95,6 +131,18 @@ MEMBER_RULES: tuple[Rule, ...] = (
         "brokers with different cookies never meet",
     ),
     Rule(440, (c.broker_down, c.target_known, c.version_differs), then.wait_version, "major versions do not mix"),
+    Rule(
+        445,
+        (c.broker_down, c.target_known, c.join_not_granted, c.no_operation),
+        then.ask_join,
+        "one disruptive operation at a time",
+    ),
+    Rule(
+        447,
+        (c.broker_down, c.target_known, c.join_not_granted),
+        then.wait_for_operation,
+        "one disruptive operation at a time",
+    ),
     Rule(450, (c.broker_down, c.target_known), then.join, "a blank node joins the proven master"),
     Rule(
         460,
@@ -198,8 +246,26 @@ MEMBER_RULES: tuple[Rule, ...] = (
         then.adopt,
         "a cluster made by hand is taken over as it is",
     ),
+    Rule(
+        630,
+        (c.broker_ready, c.mutual, c.maintenance_asked),
+        then.perform,
+        "a person asked for it, and this member's supervisor is the one who does it",
+    ),
     Rule(640, (c.broker_ready, c.mutual), then.steady, "mutual member"),
+    Rule(
+        641,
+        (c.broker_ready, c.has_member_data, c.foreign, c.forgotten_in_fact),
+        then.stop_foreign,
+        "the peers' brokers do not know it, and their cluster is another: no client may come in",
+    ),
     Rule(642, (c.broker_ready, c.has_member_data, c.foreign), then.hold_foreign, "two clusters must never meet"),
+    Rule(
+        643,
+        (c.broker_ready, c.has_member_data, c.forgotten_in_fact),
+        then.stop_forgotten,
+        "the peers' brokers no longer list it: no client may come in, its data stays",
+    ),
     Rule(644, (c.broker_ready, c.has_member_data, c.forgotten), then.hold_forgotten, "a reset needs a person"),
     Rule(646, (c.broker_ready, c.unmarked), then.tell_unmarked, "data that rmqcluster did not make has to be proven"),
     Rule(650, (c.broker_ready, c.unheard), then.ask_around, "unknown is not false"),

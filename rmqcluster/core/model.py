@@ -104,7 +104,7 @@ class Marker:
     members: tuple[str, ...] = ()  # whom this node's broker last listed
     peers: tuple[tuple[str, str], ...] = ()  # (node name, management address) last known, for use without Redis
     hosts: tuple[tuple[str, str], ...] = ()  # (node name, host id) where each member's good disk was last seen
-    sole: bool = False  # a person recovered this member alone: it is proven without a majority while it lists only itself
+    sole: bool = False  # a person recovered this member alone: while it lists only itself, that is its proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +313,6 @@ class Observation:
     was_registered: bool = False  # my last beat carried a heartbeat
     strayed: bool = False  # this disk's broker was seen up where it was not to join (evidence.strayed)
     lease_since: float | None = None  # since when my lease has been mine
-    provisioned_for: frozenset[str] = frozenset()  # registered members at the last completed provisioning
     marked: frozenset[str] = frozenset()  # members already reported as running without a heartbeat
     handled: frozenset[str] = frozenset()  # operations that this process has begun to carry out
     queues: QueueReport | None = None  # what the last look at all queues found; None: not looked, or out of date

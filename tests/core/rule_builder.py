@@ -12,6 +12,8 @@ from rmqcluster.core.model import (
     DiskKind,
     Marker,
     Observation,
+    Operation,
+    OperationKind,
     Policy,
     Purpose,
     Record,
@@ -19,6 +21,8 @@ from rmqcluster.core.model import (
     StoreView,
     View,
 )
+from rmqcluster.core.operations import executor_of
+from rmqcluster.core.queues import QueueFacts, QueueKind, QueueReport
 
 A, B, C = "rabbit@a", "rabbit@b", "rabbit@c"
 ID, OTHER_ID = "1" * 32, "2" * 32
@@ -63,6 +67,24 @@ def committed(*announced: Announcement, **changes: Any) -> StoreView:
     return stored(*(announced or (member(B), member(C))), **{**known, **changes})
 
 
+def operation(kind: OperationKind, subject: str = A, **changes: Any) -> Operation:
+    """An operation under way, asked for by a person."""
+    made = Operation("op-1", kind, subject, executor_of(kind, subject), "operator ann@host", 1, 0.0, 100.0)
+    return replace(made, **changes)
+
+
+def queue(name: str = "tasks", leader: str | None = A, members: Iterable[str] = ALL, **changes: Any) -> QueueFacts:
+    """A quorum queue whose replicas are all there and caught up."""
+    there = frozenset(members)
+    made = QueueFacts("/fog", name, QueueKind.QUORUM, True, leader, there, there, there)
+    return replace(made, **changes)
+
+
+def report(*queues: QueueFacts, running: Iterable[str] = ALL, listed: Iterable[str] = ALL) -> QueueReport:
+    """What one look found; nothing but a whole, balanced queue unless told otherwise."""
+    return QueueReport(queues or (queue(),), frozenset(listed), frozenset(running))
+
+
 def broker(phase: BrokerPhase, purpose: Purpose | None = None, **changes: Any) -> BrokerState:
     return replace(BrokerState(phase, NOW - 20.0, purpose, version="3.10.8"), **changes)
 
@@ -95,6 +117,8 @@ def serving(**changes: Any) -> Observation:
         view=View(ALL, ALL),
         was_registered=True,
         wanted_stamp="as configured",
-        provisioned_for=ALL,
+        queues=report(),
+        queues_at=NOW - 1.0,
+        members_changed_at=NOW - 100.0,
     )
     return replace(base, **changes)

@@ -26,6 +26,7 @@ from rule_builder import (
     committed,
     member,
     observe,
+    operation,
     says,
     serving,
     stored,
@@ -42,8 +43,10 @@ from rmqcluster.core.model import (
     DiskKind,
     Exit,
     JoinMode,
+    Lease,
     Marker,
     Observation,
+    OperationKind,
     Owner,
     Policy,
     Purpose,
@@ -55,6 +58,8 @@ from rmqcluster.core.model import (
 DOWN, STARTING, READY, STOPPING = BrokerPhase.DOWN, BrokerPhase.STARTING, BrokerPhase.READY, BrokerPhase.STOPPING
 MY_CLAIM = Claim(ID, A, "instance of a", 1)
 CLAIM_OF_B = Claim(ID, B, f"instance of {B}", 1)
+LEASE_OF_B = Lease(B, f"instance of {B}", 1)
+KNOWS_ALL = replace(DATA, marker=Marker(ID, Stage.MEMBER, 1, members=(A, B, C)))
 ALONE = View(frozenset({A}), frozenset({A}))
 TOGETHER = View(ALL, ALL)
 
@@ -96,9 +101,48 @@ def test_110_exits_when_the_broker_has_ended() -> None:
     assert decision.actions == (act.Leave(final=True), act.ExitProcess(0, "stopped on request"))
 
 
-def test_120_leaves_before_it_stops() -> None:
-    """120: labels first, then SIGTERM, so that nobody joins through a member that goes."""
-    fires(120, serving(stop_asked_at=NOW), act.Leave, act.StopBroker)
+def stopping(kind: OperationKind | None = None, subject: str = A, **changes: Any) -> Observation:
+    """A serving member that is asked to stop, while this operation is recorded."""
+    under_way = operation(kind, subject) if kind is not None else None
+    return serving(**{"stop_asked_at": NOW, "store": committed(operation=under_way), **changes})
+
+
+def test_112_asks_for_its_turn() -> None:
+    """112: a stop is an operation of its own subject: at most one member is down by choice (S6)."""
+    started = fires(112, stopping(), act.StartOperation).actions[0]
+
+    assert isinstance(started, act.StartOperation)
+    assert (started.kind, started.subject, started.executor, started.seconds) == (OperationKind.STOP, A, A, 20.0)
+
+
+def test_114_moves_its_leaders_away_first() -> None:
+    """114: with the record in hand, and again a second after a queue still needed it."""
+    o = stopping(OperationKind.STOP)
+
+    fires(114, o, act.Perform)
+    fires(116, replace(o, act_failed_at=NOW - 0.9))
+    fires(114, replace(o, act_failed_at=NOW - 1.0), act.Perform)
+
+
+def test_116_waits_for_what_is_under_way() -> None:
+    """116: somebody else's operation, or its own under way; the sentence says which."""
+    assert "replace" in fires(116, stopping(OperationKind.REPLACE, C)).reason
+    assert "leaders" in fires(116, stopping(OperationKind.STOP, busy="stop")).reason
+
+
+WITHOUT_WAIT = {
+    "the window is over": {"stop_asked_at": NOW - 1.5},
+    "prepared": {"stop_prepared": True},
+    "nobody else runs": {"view": View(ALL, frozenset({A}))},
+    "no redis": {"store": None},
+    "the whole cluster stops": {"store": committed(member(B, state="stopping"), member(C, broker=STOPPING))},
+}
+
+
+@pytest.mark.parametrize("changes", WITHOUT_WAIT.values(), ids=WITHOUT_WAIT)
+def test_120_leaves_before_it_stops(changes: dict[str, Any]) -> None:
+    """120: labels first, then SIGTERM; the waits before are bounded, and skipped where they help nobody (S6)."""
+    fires(120, stopping(**changes), act.Leave, act.StopBroker)
 
 
 def test_130_kills_when_the_budget_is_spent() -> None:
@@ -143,28 +187,59 @@ def test_230_watches_before_it_judges() -> None:
     fires(230, owned(owner_moves=1))
 
 
+def replaced(disk: Any, **changes: Any) -> Observation:
+    """A member whose disk is gone while its replacement is under way; nobody lists it any more unless told so."""
+    without_me = {"listed": frozenset({B, C}), "view": View(frozenset({B, C}), frozenset({B, C}))}
+    known = {"master": B, "members": frozenset({B, C}), "operation": operation(OperationKind.REPLACE)}
+    store = committed(member(B, **without_me), member(C, **without_me), **known)
+    return observe(disk, store=store, **changes)
+
+
+def test_233_joins_when_its_old_self_is_forgotten() -> None:
+    """233: nobody lists it, and the replacement is its own: it joins as a new member (S4)."""
+    fires(233, replaced(AMNESIC), act.StartBroker)
+    fires(450, replaced(BLANK), act.StartBroker)
+
+
+@pytest.mark.parametrize("disk", [AMNESIC, BLANK])
+def test_235_waits_until_it_is_forgotten(disk: Any) -> None:
+    """235: before it boots its old self is forgotten: one word of somebody who still lists it keeps it down."""
+    store = committed(operation=operation(OperationKind.REPLACE))
+
+    fires(235, observe(disk, store=store))
+
+
 def test_240_holds_a_member_without_its_data() -> None:
     """240: the marker says member and the data is gone: held, with or without Redis."""
     assert fires(240, observe(AMNESIC)).held
     assert fires(240, observe(AMNESIC, store=None)).held
 
 
+def test_240_says_what_the_monitor_found() -> None:
+    """240: for a person only what needs one: what passes by itself is waited for."""
+    for_a_person = committed(member(B, findings=(f"{A} its disk was last on h",)), member(C), lease=LEASE_OF_B)
+    by_itself = committed(member(B, findings=(f"{A} waits for replicas",)), member(C), lease=LEASE_OF_B)
+
+    assert "replace rabbit@a" in (fires(240, observe(AMNESIC, store=for_a_person)).held or "")
+    assert fires(240, observe(AMNESIC, store=by_itself)).held is None
+
+
 @pytest.mark.parametrize("disk", [BLANK, replace(HALF_JOINED, marker=Marker(OTHER_ID, Stage.JOINING, 1))])
 def test_250_holds_a_blank_disk_under_a_listed_name(disk: Any) -> None:
-    """250: members list the name and this disk never met their cluster: held."""
-    assert fires(250, observe(disk, store=committed())).held
+    """250: members list the name and this disk never met their cluster: nothing boots."""
+    fires(250, observe(disk, store=committed()))
 
 
 def test_250_leaves_a_killed_join_alone() -> None:
     """250: a join into that very cluster which was killed half way left only a name, no data: it joins again."""
-    fires(450, observe(HALF_JOINED, store=committed()), act.StartBroker)
+    fires(450, observe(HALF_JOINED, store=committed(operation=operation(OperationKind.JOIN))), act.StartBroker)
 
 
 def test_255_holds_a_founding_under_a_listed_name() -> None:
-    """255: a wiped member that founded something meanwhile is still a wiped member."""
+    """255: a wiped member that founded something meanwhile is still a wiped member: nothing boots."""
     disk = replace(FOUNDING, marker=Marker(OTHER_ID, Stage.FOUNDING, 1))
 
-    assert fires(255, observe(disk, store=committed())).held
+    fires(255, observe(disk, store=committed()))
 
 
 def test_260_holds_a_foreign_volume() -> None:
@@ -177,6 +252,16 @@ def test_260_holds_a_foreign_volume() -> None:
 def test_260_believes_disks_not_redis() -> None:
     """260: another id in Redis alone keeps no data from starting (S3)."""
     fires(340, observe(DATA, store=stored(record=Record(OTHER_ID, 9, B))), act.StartBroker)
+
+
+def test_268_puts_its_data_aside_for_a_person() -> None:
+    """268: rejoin: a forgotten member keeps a copy of its directory and is blank then, once."""
+    without_me = {B, C}
+    members = member(B, without_me), member(C, without_me)
+    o = observe(DATA, store=committed(*members, operation=operation(OperationKind.REJOIN)))
+
+    fires(268, o, act.SetAside)
+    fires(270, replace(o, handled=frozenset({"op-1"})))
 
 
 def test_270_holds_who_was_forgotten() -> None:
@@ -259,7 +344,9 @@ def test_370_boots_a_join_that_may_have_succeeded(store: Any) -> None:
 
 def test_370_not_for_one_that_strayed() -> None:
     """370: who was seen standing alone joins anew."""
-    fires(450, observe(JOINING, store=committed(), strayed=True), act.StartBroker)
+    fires(
+        450, observe(JOINING, store=committed(operation=operation(OperationKind.JOIN)), strayed=True), act.StartBroker
+    )
 
 
 # ---- 4xx blank disks ----
@@ -283,8 +370,24 @@ def test_420_waits_for_redis(disk: Any) -> None:
     fires(420, observe(disk, store=None))
 
 
-def joinable(**changes: Any) -> Any:
-    return committed(member(B, {B, C}, **changes), member(C, {B, C}), members=frozenset({B, C}))
+def joinable(kind: OperationKind | None = OperationKind.JOIN, subject: str = A, **changes: Any) -> Any:
+    """A committed cluster of the two others, while this operation is recorded."""
+    under_way = operation(kind, subject) if kind is not None else None
+    members = member(B, {B, C}, **changes), member(C, {B, C})
+    return committed(*members, members=frozenset({B, C}), operation=under_way)
+
+
+def test_445_asks_for_its_turn_to_join() -> None:
+    """445: a join of a committed cluster is an operation (S5)."""
+    started = fires(445, observe(store=joinable(None)), act.StartOperation).actions[0]
+
+    assert isinstance(started, act.StartOperation)
+    assert (started.kind, started.subject, started.executor) == (OperationKind.JOIN, A, A)
+
+
+def test_447_waits_for_its_turn() -> None:
+    """447: while another operation is under way nobody begins to join; the sentence names it."""
+    assert "replace rabbit@c" in fires(447, observe(store=joinable(OperationKind.REPLACE, C))).reason
 
 
 def test_430_names_a_differing_cookie() -> None:
@@ -579,9 +682,55 @@ def test_620_adopts_a_cluster_made_by_hand() -> None:
     assert fires(620, o, act.WriteMarker).actions[0].cluster_id == ID  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("kind", [OperationKind.DRAIN, OperationKind.REVIVE])
+def test_630_does_what_it_was_asked(kind: OperationKind) -> None:
+    """630: maintenance is carried out by its subject, once."""
+    o = serving(store=committed(operation=operation(kind)))
+
+    fires(630, o, act.Perform)
+    fires(640, replace(o, handled=frozenset({"op-1"})))
+
+
 def test_640_is_a_member() -> None:
     """640: mutual, nothing to do."""
     fires(640, serving())
+
+
+FORGOTTEN = {
+    "view": TOGETHER,
+    "store": committed(member(B, {B, C}), member(C, {B, C})),
+    "peer_views": {B: View(frozenset({B, C}), frozenset({B, C})), C: View(frozenset({B, C}), frozenset({B, C}))},
+}
+
+
+def test_643_stops_who_was_forgotten_while_paused() -> None:
+    """643: the peers' brokers, asked directly, do not list it: no client may come in (facts M4)."""
+    fires(643, serving(**FORGOTTEN), act.StopBroker)
+    fires(643, serving(**{**FORGOTTEN, "store": None}, disk=KNOWS_ALL), act.StopBroker)
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        {},
+        {B: View(frozenset({B}), frozenset({B})), C: TOGETHER},
+        {B: View(frozenset({B, C}), frozenset({B}))},
+    ],
+    ids=["nobody was asked", "one still lists it", "the other sees no majority"],
+)
+def test_643_never_on_the_word_of_redis(views: dict[str, View]) -> None:
+    """643: Redis may be stale or restored: it never stops a broker with data (S3)."""
+    decision = decide(MEMBER_RULES, serving(**{**FORGOTTEN, "peer_views": views}))
+
+    assert not any(isinstance(a, act.StopBroker | act.KillBroker) for a in decision.actions)
+
+
+def test_641_stops_a_stranger_whom_the_peers_do_not_know() -> None:
+    """641: another cluster's members, asked directly, do not list it."""
+    theirs = {"cluster_id": OTHER_ID}
+    store = committed(member(B, {B, C}, **theirs), member(C, {B, C}, **theirs))
+
+    fires(641, serving(**{**FORGOTTEN, "store": store}, disk=KNOWS_ALL), act.StopBroker)
 
 
 def test_642_tells_of_a_running_stranger() -> None:

@@ -7,12 +7,41 @@ from itertools import product
 from typing import Any
 
 import pytest
-from rule_builder import ALL, DATA, ID, NOW, OTHER_ID, A, B, C, broker, committed, member, says, serving
+from rule_builder import (
+    ALL,
+    DATA,
+    ID,
+    NOW,
+    OTHER_ID,
+    A,
+    B,
+    C,
+    broker,
+    committed,
+    member,
+    operation,
+    queue,
+    report,
+    says,
+    serving,
+)
 
 from rmqcluster.core import actions as act
 from rmqcluster.core.engine import check, decide, render
-from rmqcluster.core.model import BrokerPhase, Decision, Disk, DiskKind, Lease, Observation, Purpose, Record, View
+from rmqcluster.core.model import (
+    BrokerPhase,
+    Decision,
+    Disk,
+    DiskKind,
+    Lease,
+    Observation,
+    OperationKind,
+    Purpose,
+    Record,
+    View,
+)
 from rmqcluster.core.monitor_rules import MONITOR_RULES
+from rmqcluster.core.queues import QueueFacts, QueueKind
 
 MY_LEASE = Lease(A, "instance of a", 1)
 LEASE_OF_B = Lease(B, f"instance of {B}", 1)
@@ -149,7 +178,7 @@ def test_850_elects_nobody_whom_it_does_not_see() -> None:
 def unprovisioned(**changes: Any) -> Observation:
     fresh = broker(BrokerPhase.READY, Purpose.DATA, stamp="")
     o = holder(announced=(member(B, wanted="as configured"), member(C, wanted="as configured")))
-    return replace(o, **{"broker": fresh, "provisioned_for": frozenset(), **changes})
+    return replace(o, **{"broker": fresh, **changes})
 
 
 def test_860_provisions_when_all_are_here() -> None:
@@ -162,6 +191,29 @@ def test_855_tells_who_is_configured_unlike() -> None:
     store = committed(member(B, wanted="else"), member(C, wanted="as configured"), lease=MY_LEASE, master=A)
 
     assert B in fires(855, unprovisioned(store=store)).reason
+
+
+def test_850_leaves_a_master_whom_all_peers_miss() -> None:
+    """850: a master whom every other member's broker has missed for a beat cannot be joined, heartbeat or not."""
+    o = holder(WITHOUT_C, (member(B, view=WITHOUT_C), member(C)), master=C)
+
+    fires(990, replace(o, missed_since={C: NOW - 4.9}))
+    assert fires(850, replace(o, missed_since={C: NOW - 5.0}), act.SetMaster).actions[0].node == A  # type: ignore[attr-defined]
+
+
+def test_850_one_blind_peer_is_no_evidence() -> None:
+    """850: a master that another member still sees stays."""
+    o = holder(WITHOUT_C, (member(B), member(C)), master=C)
+
+    fires(990, replace(o, missed_since={C: NOW - 60.0}))
+
+
+def test_850_a_member_in_maintenance_is_no_master() -> None:
+    """850: the label leaves a drained member and goes to none."""
+    o = holder(announced=(member(B, drained=True), member(C)), master=B)
+
+    assert fires(850, o, act.SetMaster).actions[0].node == A  # type: ignore[attr-defined]
+    assert fires(850, replace(o, drained=True), act.SetMaster).actions[0].node == C  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("changes", [{"busy": "provision"}, {"act_failed_at": NOW - 5.0}, {"wanted_stamp": None}])
@@ -178,6 +230,211 @@ def test_870_waits_for_who_is_on_its_way() -> None:
 
     fires(870, replace(o, store=two))
     fires(860, replace(o, store=two, lease_since=NOW - 60.0), act.Provision)
+
+
+# ---- operations ----
+
+
+def under_way(kind: OperationKind, subject: str = "", **changes: Any) -> Observation:
+    """The holder while an operation is recorded."""
+    store = {"operation": operation(kind, subject, **changes.pop("record", {})), "operation_left_seconds": 90.0}
+    return replace(holder(**store), **changes)
+
+
+def test_746_moves_the_label_for_a_person() -> None:
+    """746: failover: the label goes to whom was asked for, else to another proven member."""
+    assert fires(746, under_way(OperationKind.FAILOVER), act.SetMaster).actions[0].node == B  # type: ignore[attr-defined]
+    to_c = under_way(OperationKind.FAILOVER, record={"target": C})
+    assert fires(746, to_c, act.SetMaster).actions[0].node == C  # type: ignore[attr-defined]
+
+
+def test_746_refuses_who_is_no_candidate() -> None:
+    """746: a label never goes to somebody who is not proven: the record ends as refused."""
+    decision = fires(746, under_way(OperationKind.FAILOVER, record={"target": "rabbit@d"}), act.EndOperation)
+
+    assert decision.actions[0].outcome == "refused"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", [OperationKind.FORGET, OperationKind.REPLACE, OperationKind.GROW])
+def test_747_the_steward_performs_once(kind: OperationKind) -> None:
+    """747: what was recorded for the cluster is carried out by one, and once; a pause does not stop a person."""
+    o = under_way(kind, C)
+
+    assert fires(747, o, act.Perform).actions == (act.Perform(operation(kind, C), 1),)
+    assert o.store is not None
+    fires(747, replace(o, store=replace(o.store, paused="night")), act.Perform)
+    assert decide(MONITOR_RULES, replace(o, handled=frozenset({"op-1"}))).rule != 747
+    assert decide(MONITOR_RULES, replace(o, busy="look")).rule != 747
+
+
+def test_747_leaves_alone_what_is_the_subjects() -> None:
+    """747: a drain is done by its subject's supervisor."""
+    fires(990, under_way(OperationKind.DRAIN, C))
+
+
+def test_748_a_join_ends_when_its_subject_is_caught_up() -> None:
+    """748: registered, running and every queue whole: the record ends."""
+    o = under_way(OperationKind.JOIN, C)
+
+    assert fires(748, o, act.EndOperation).actions[0].outcome == "done"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"queues": report(queue(members={A, B}))},
+        {"queues": report(queue(caught_up=frozenset({A, B})))},
+        {"queues_at": NOW - 101.0},
+    ],
+    ids=["replica missing", "behind", "not looked since"],
+)
+def test_749_looks_until_the_join_is_complete(changes: dict[str, Any]) -> None:
+    """749: a look right after the last one would say the same; after a while it is taken again."""
+    o = replace(under_way(OperationKind.JOIN, C), **{"queues_at": NOW - 60.0, **changes})
+
+    fires(749, o, act.Inspect)
+
+
+# ---- queues ----
+
+
+def test_872_looks_after_members_changed() -> None:
+    """872: the queues are looked at when the members changed, and then no more once all is whole."""
+    fires(872, replace(holder(), members_changed_at=NOW - 0.5), act.Inspect)
+    fires(990, holder())
+
+
+@pytest.mark.parametrize("changes", [{"busy": "look"}, {"act_failed_at": NOW - 9.0}])
+def test_872_not_while_busy_nor_after_a_failure(changes: dict[str, Any]) -> None:
+    """872: one long act at a time, and a pause after one that failed."""
+    fires(990, replace(holder(), members_changed_at=NOW - 0.5, **changes))
+
+
+def test_872_looks_less_often_the_longer_it_lasts() -> None:
+    """872: what stays unfinished costs less and less."""
+    behind = report(queue(caught_up=frozenset({A, B})))
+    o = replace(holder(), queues=behind, queues_at=NOW - 24.9)
+
+    fires(990, o)
+    fires(872, replace(o, queues_at=NOW - 25.0), act.Inspect)
+
+
+WIPED_C = {"disk": DiskKind.BLANK, "broker": BrokerPhase.DOWN, "cluster_id": None, "mutual": None, "view": None}
+HOSTS = ((A, A), (B, B), (C, C))
+
+
+def c_wiped(**changes: Any) -> Observation:
+    """C announces an empty disk on its own host; its broker is down, and all queues are whole without it."""
+    said = changes.pop("said", {})
+    b = member(B, view=WITHOUT_C)
+    c = member(C, **{**WIPED_C, **said})
+    o = holder(WITHOUT_C, (b, c), members=frozenset({A, B}), heartbeats={A: 9.0, B: 9.0})
+    found = report(queue(online=frozenset({A, B}), caught_up=frozenset({A, B})), running={A, B})
+    assert DATA.marker is not None
+    disk = replace(DATA, marker=replace(DATA.marker, hosts=HOSTS))
+    return replace(o, **{"disk": disk, "queues": found, **changes})
+
+
+@pytest.mark.parametrize("disk", [{}, {"disk": DiskKind.AMNESIC, "cluster_id": ID}])
+def test_876_replaces_a_wiped_member(disk: dict[str, Any]) -> None:
+    """876: same host, no sole copy, every queue keeps its majority on caught-up members: it is replaced (S4)."""
+    started = fires(876, c_wiped(said=disk), act.StartOperation).actions[0]
+
+    assert isinstance(started, act.StartOperation)
+    assert (started.kind, started.subject, started.executor, started.epoch) == (OperationKind.REPLACE, C, "", 1)
+    assert not started.consent
+
+
+OBSTACLES = {
+    "another host": {"said": {"host": "elsewhere"}},
+    "no host known": {"said": {"host": None}},
+    "classic queue": {"queues": report(QueueFacts("/fog", "mail", QueueKind.CLASSIC, True, C), running={A, B})},
+    "sole replica": {"queues": report(queue(members={C}, leader=None), running={A, B})},
+    "not caught up": {"queues": report(queue(caught_up=frozenset({A})), running={A, B})},
+    "no majority left": {"queues": report(queue(online=frozenset({A})), running={A, B})},
+    "replicas of others missing": {"queues": report(queue("t", A, {A}), running={A, B})},
+    "not looked": {"queues": None},
+    "its broker runs": {"said": {"broker": BrokerPhase.STARTING}},
+    "a join cut short": {"said": {"cluster_id": ID}},
+    "a disk with data": {"said": {"disk": DiskKind.DATA}},
+    "redis just came": {"steady_since": NOW - 1.0},
+    "busy": {"busy": "look"},
+    "failed lately": {"act_failed_at": NOW - 1.0},
+}
+
+
+@pytest.mark.parametrize("changes", OBSTACLES.values(), ids=OBSTACLES)
+def test_876_is_held_back(changes: dict[str, Any]) -> None:
+    """876: each of these alone keeps a wiped member from being forgotten (S4)."""
+    decision = decide(MONITOR_RULES, c_wiped(**changes))
+
+    assert not any(isinstance(a, act.StartOperation) and a.kind is OperationKind.REPLACE for a in decision.actions)
+
+
+def test_876_one_at_a_time() -> None:
+    """876: nothing begins while anything else is under way (S5)."""
+    o = c_wiped()
+    assert o.store is not None
+    o = replace(o, store=replace(o.store, operation=operation(OperationKind.STOP, B)))
+
+    assert decide(MONITOR_RULES, o).actions == ()
+
+
+def test_878_grows_what_is_missing() -> None:
+    """878: replicas that running members should have are added, as one operation."""
+    o = replace(holder(), queues=report(queue(members={A, B})))
+
+    assert fires(878, o, act.StartOperation).actions[0].kind is OperationKind.GROW  # type: ignore[attr-defined]
+
+
+def test_878_a_deliberate_single_replica_stays_one() -> None:
+    """878: a queue's own target counts, not the default."""
+    fires(990, replace(holder(), queues=report(queue(members={A}, declared_target=1))))
+
+
+def test_878_not_during_an_alarm() -> None:
+    """878: an alarm is not a death: nothing is added while it lasts."""
+    o = holder(View(ALL, ALL, ("disk rabbit@b",)))
+
+    fires(990, replace(o, queues=report(queue(members={A, B}))))
+
+
+LEANING = report(queue("one"), queue("two"), queue("three"))
+
+
+def test_880_spreads_leaders_once_quiet() -> None:
+    """880: after the settle time, with everybody caught up, the leaders are spread; once per change."""
+    o = replace(holder(), queues=LEANING)
+
+    assert fires(880, o, act.StartOperation).actions[0].kind is OperationKind.REBALANCE  # type: ignore[attr-defined]
+    fires(990, replace(o, rebalanced_at=NOW - 99.0))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"members_changed_at": NOW - 9.9},
+        {"view": View(ALL, ALL, ("memory rabbit@b",))},
+        {"drained": True},
+        {"queues": report(*LEANING.queues, queue("four", caught_up=frozenset({A, B})))},
+    ],
+    ids=["settling", "alarm", "maintenance", "one is behind"],
+)
+def test_880_waits(changes: dict[str, Any]) -> None:
+    """880: not while members settle, an alarm lasts, somebody is in maintenance, or a voter is behind (E9)."""
+    fires(990, replace(holder(), **{"queues": LEANING, **changes}))
+
+
+def test_730_a_monitor_without_a_broker_leaves_brokers_to_the_master() -> None:
+    """730: while a monitor alone holds the lease, the master does what needs a broker, and moves no label."""
+    lone = Lease("monitor@host", "a monitor", 1)
+    mine = replace(holder(lease=lone, master=A), queues=report(queue(members={A, B})))
+    silent_c = replace(c_silent(lease=lone, master=A), queues=report())
+
+    fires(878, mine, act.StartOperation)
+    assert mine.store is not None
+    fires(730, replace(mine, store=replace(mine.store, master=B)))
+    assert not any(isinstance(a, act.RemoveMember) for a in decide(MONITOR_RULES, silent_c).actions)
 
 
 def test_990_rests() -> None:
@@ -224,7 +481,7 @@ def test_exhaustive_small_space() -> None:
         assert o.store is not None
         assert decision.reason, o
         for action in decision.actions:
-            if isinstance(action, act.RemoveMember | act.SetMaster | act.Provision):
+            if isinstance(action, act.RemoveMember | act.SetMaster | act.Provision | act.Perform):
                 assert o.store.lease == MY_LEASE, o
                 assert action.epoch == MY_LEASE.epoch, o
             if isinstance(action, act.RemoveMember):

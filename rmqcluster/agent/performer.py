@@ -1,0 +1,159 @@
+"""Carries out operations: guards looked at again right before, one broker command each, an end that is always told.
+
+An end is *done*, *failed* or *refused*, and takes the record away. A command that did not answer in time is
+unknown: the record then stays until its deadline, and nothing else starts before.
+"""
+
+from collections.abc import Callable
+
+from rmqcluster.agent.memory import Identity, Memory
+from rmqcluster.agent.ports import Clock, Commands, Store
+from rmqcluster.core import queues as q
+from rmqcluster.core import upkeep as u
+from rmqcluster.core.actions import EndOperation, ForgetName, Perform, StoreAction
+from rmqcluster.core.model import DiskKind, Observation, OperationKind, StoreView
+from rmqcluster.core.operations import STOPPING_TAKES_SECONDS
+from rmqcluster.errors import CommandFailed, OperationRefused, RmqclusterError, StoreUnavailable
+
+Tell = Callable[[str, str, str], None]  # kind, text, id of the operation
+
+
+class Performer:
+    """`run` is one operation from its last check to its end; it is called off the loop."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        memory: Memory,
+        clock: Clock,
+        store: Store,
+        commands: Commands,
+        submit: Callable[[StoreAction], None],
+        tell: Tell,
+    ) -> None:
+        self._me, self._memory, self._clock = identity.me, memory, clock
+        self._store, self._commands = store, commands
+        self._submit, self._tell = submit, tell
+        self._acts: dict[OperationKind, Callable[[Perform, Observation], str]] = {
+            OperationKind.STOP: self._stop,
+            OperationKind.DRAIN: self._drain,
+            OperationKind.REVIVE: self._revive,
+            OperationKind.FORGET: self._forget,
+            OperationKind.REPLACE: self._forget,
+            OperationKind.GROW: self._grow,
+            OperationKind.REBALANCE: self._rebalance,
+            OperationKind.RECOVER: self._recover,
+        }
+
+    def run(self, act: Perform, o: Observation) -> None:
+        """Never raises what is expected: every end is an event, and takes the record away unless it is unknown."""
+        operation = act.operation
+        try:
+            self._still_mine(act, o)
+            text = self._acts[operation.kind](act, o)
+        except OperationRefused as refusal:
+            self._end(EndOperation(operation, "refused", str(refusal)), failed=True)
+        except StoreUnavailable as error:
+            self._memory.handled -= {operation.id}  # nothing was begun: it is looked at again
+            self._fail("failed", f"{operation.kind} was not begun: {error}", operation.id)
+        except RmqclusterError as error:
+            if isinstance(error, CommandFailed) and error.timed_out:
+                self._fail("unknown", f"{error}; nothing else starts before its deadline", operation.id)
+            elif operation.kind is OperationKind.STOP:
+                self._fail("waiting", f"stop: {error}", operation.id)  # looked at again, as long as the budget lasts
+            else:
+                self._end(EndOperation(operation, "failed", str(error)), failed=True)
+        else:
+            self._memory.act_failed_at = None
+            if text:
+                self._end(EndOperation(operation, "done", text), failed=False)
+
+    def _end(self, end: EndOperation, failed: bool) -> None:
+        if failed:
+            self._memory.act_failed_at = self._clock.monotonic()
+        self._memory.ending = end
+        self._submit(end)
+
+    def _fail(self, kind: str, text: str, operation_id: str) -> None:
+        self._memory.act_failed_at = self._clock.monotonic()
+        self._tell(kind, text, operation_id)
+
+    def _still_mine(self, act: Perform, o: Observation) -> None:
+        """The record, and the lease under which it is done for the cluster, as they are at this moment (S12)."""
+        now = self._store.read_operation()
+        if now is None or now.id != act.operation.id:
+            raise CommandFailed(f"{act.operation.kind} was not begun: its record is gone", exit_status=None)
+        lease = self._store.read_lease() if act.operation.executor == "" else None
+        if act.operation.executor == "" and lease != (o.store.lease if o.store else None):
+            raise CommandFailed(f"{act.operation.kind} was not begun: the lease has moved", exit_status=None)
+
+    def _stop(self, act: Perform, o: Observation) -> str:
+        """Leaders away. The record stays: it ends when this member has left."""
+        critical = q.critical_without(self._commands.queues(), self._me)
+        if critical:
+            raise CommandFailed(f"needed by {u.listed(critical)}", exit_status=None)
+        asked_at = o.stop_asked_at if o.stop_asked_at is not None else o.now
+        left = asked_at + o.policy.stop_seconds - STOPPING_TAKES_SECONDS - self._clock.monotonic()
+        if left > 0:
+            self._commands.prepare_stop(left)
+        self._memory.stop_prepared = True
+        return ""
+
+    def _drain(self, act: Perform, o: Observation) -> str:
+        away = [n for n, a in (o.store or StoreView()).announcements.items() if a.drained and n != self._me]
+        if away:
+            raise OperationRefused(f"{', '.join(away)} is in maintenance already: rmqcluster revive it first")
+        critical = q.critical_without(self._commands.queues(), self._me)
+        if critical:
+            raise OperationRefused(f"{self._me} is needed by {u.listed(critical)}: try again when they are caught up")
+        self._commands.drain()
+        self._memory.drained = True
+        return f"{self._me} is in maintenance: no client, no leader"
+
+    def _revive(self, act: Perform, o: Observation) -> str:
+        self._commands.revive()
+        self._memory.drained = False
+        return f"{self._me} serves again"
+
+    def _forget(self, act: Perform, o: Observation) -> str:
+        """Checked on a fresh look at the queues; returns when nothing lists the subject any more."""
+        operation, report = act.operation, self._commands.queues()
+        node = operation.subject
+        if node in report.running or node == self._me:
+            raise OperationRefused(f"{node} runs: only a member that is down can be taken out")
+        if operation.kind is OperationKind.REPLACE:
+            self._check_wiped(node, o)
+        critical = q.critical_without(report, node)
+        if critical:
+            raise OperationRefused(f"without {node} no majority is left for {u.listed(critical)}: bring replicas back")
+        dying = () if operation.consent else q.dies_with(report, node)
+        if dying:
+            raise OperationRefused(f"{node} holds the only copy of {u.listed(dying)}")
+        if node in report.members:
+            self._commands.forget(node)
+        self._memory.queues = None
+        if operation.kind is OperationKind.REPLACE:
+            return ""  # goes on until its subject is a member again
+        if act.epoch:
+            self._submit(ForgetName(node, act.epoch))
+        return f"{node} is no member any more"
+
+    def _check_wiped(self, node: str, o: Observation) -> None:
+        announced = o.store.announcements.get(node) if o.store is not None else None
+        if announced is None or announced.disk in (DiskKind.DATA, DiskKind.UNMARKED):
+            words = "it is not heard" if announced is None else "it announces a disk with data"
+            raise OperationRefused(f"{node} cannot be replaced: {words}; start it with an empty volume first")
+
+    def _grow(self, act: Perform, o: Observation) -> str:
+        self._memory.queues = None
+        self._commands.grow()
+        return "every queue has its replicas on the running members"
+
+    def _rebalance(self, act: Perform, o: Observation) -> str:
+        self._commands.rebalance()
+        self._memory.rebalanced_at = self._clock.monotonic()
+        self._memory.queues = None
+        return "queue leaders are spread over the running members"
+
+    def _recover(self, act: Perform, o: Observation) -> str:
+        raise OperationRefused("this member cannot recover alone now")

@@ -1,0 +1,147 @@
+"""Named questions of the one who looks after queues: are they whole, is everything quiet, may a wiped member go.
+
+The steward does what needs a broker: the lease holder, or the master while a monitor without a broker holds the lease.
+"""
+
+from rmqcluster.core import evidence as e
+from rmqcluster.core import queues as q
+from rmqcluster.core.model import BrokerPhase, DiskKind, Observation, Operation
+from rmqcluster.core.operations import KINDS
+
+WAITS = "waits for"  # how a finding begins that needs no person
+LOOK_SECONDS_MIN, LOOK_SECONDS_MAX = 2.0, 30.0
+FAILED_SECONDS = 10.0  # after a command that failed, nothing of its kind is tried for so long
+
+
+def live_members(o: Observation) -> frozenset[str]:
+    """Registered and beating."""
+    return o.store.members & o.store.heartbeats.keys() if o.store is not None else frozenset()
+
+
+def holds_lease(o: Observation) -> bool:
+    return o.store is not None and o.store.lease is not None and o.store.lease.instance == o.instance
+
+
+def is_steward(o: Observation) -> bool:
+    """Am I the one who does what needs a broker?"""
+    if o.store is None or o.store.lease is None or o.standalone:
+        return False
+    lent = o.view is not None and o.store.lease.node not in o.view.members and o.store.master == o.me
+    return holds_lease(o) or lent
+
+
+def usable(o: Observation) -> frozenset[str]:
+    """Whose brokers take replicas and leaders: running as my broker sees it, and not in maintenance."""
+    drained = {n for n, a in e.others(o).items() if a.drained} | ({o.me} if o.drained else set())
+    return o.view.running - drained if o.view is not None else frozenset()
+
+
+def failed_lately(o: Observation) -> bool:
+    return o.act_failed_at is not None and not e.waited(o, o.act_failed_at, FAILED_SECONDS)
+
+
+def is_current(o: Observation) -> bool:
+    """Was the last look at the queues taken after the members last changed?"""
+    return o.queues is not None and o.queues_at >= o.members_changed_at
+
+
+def look_again_seconds(o: Observation) -> float:
+    """How often to look while something is unfinished: soon after a change, and less and less."""
+    return min(LOOK_SECONDS_MAX, max(LOOK_SECONDS_MIN, (o.now - o.members_changed_at) / 4))
+
+
+def missing_replicas(o: Observation) -> int:
+    return q.missing_count(o.queues, usable(o), o.policy.replicas) if o.queues is not None else 0
+
+
+def caught_up(o: Observation) -> bool:
+    return o.queues is not None and q.all_caught_up(o.queues, usable(o))
+
+
+def is_whole(o: Observation) -> bool:
+    """A current look found every queue with its replicas on the running members, and all of them caught up."""
+    return is_current(o) and missing_replicas(o) == 0 and caught_up(o)
+
+
+def rebalance_pending(o: Observation) -> bool:
+    """The leaders are not spread, and were not spread since the members changed."""
+    spread = o.queues is None or q.is_balanced(o.queues, usable(o))
+    return not spread and o.rebalanced_at < o.members_changed_at
+
+
+def is_unfinished(o: Observation) -> bool:
+    joins = e.operation(o)
+    joining = joins is not None and KINDS[joins.kind].joins
+    return joining or not is_whole(o) or rebalance_pending(o) or bool(wiped(o))
+
+
+def is_quiet(o: Observation) -> bool:
+    """The settle time has passed since members last changed, nobody is on the way, and no alarm lasts."""
+    alarms = o.view.alarms if o.view is not None else ()
+    stopping = any(a.broker is BrokerPhase.STOPPING for a in e.others(o).values())
+    drained = any(a.drained for a in e.others(o).values()) or o.drained
+    settled = e.waited(o, o.members_changed_at, o.policy.settle_seconds)
+    return settled and not alarms and not stopping and not drained and not e.somebody_on_the_way(o)
+
+
+def arrived_subject(o: Observation) -> Operation | None:
+    """The operation under way, if it is a join whose subject is a registered member and every queue is whole."""
+    found = e.operation(o)
+    if found is None or not KINDS[found.kind].joins or found.subject not in live_members(o):
+        return None
+    seen = o.view is not None and found.subject in o.view.running
+    return found if seen and is_whole(o) else None
+
+
+def wiped(o: Observation) -> list[str]:
+    """Members that announce a disk without their data while their broker is down and the brokers miss it.
+
+    A blank disk that carries the intention to join this very cluster is a join that was cut short: it goes on by
+    itself.
+    """
+    if o.view is None or o.store is None:
+        return []
+    found = []
+    for node, a in e.others(o).items():
+        blank = a.disk is DiskKind.BLANK and a.cluster_id != o.disk.cluster_id
+        lost = a.broker is BrokerPhase.DOWN and (blank or a.disk is DiskKind.AMNESIC)
+        if lost and node in o.view.members and e.is_gone(o, node):
+            found.append(node)
+    return sorted(found)
+
+
+def obstacle(o: Observation, node: str) -> str:
+    """Why a wiped member is not replaced now, in words; "" when nothing is in the way.
+
+    What begins with `WAITS` passes by itself; everything else is for a person.
+    """
+    if o.queues is None or not is_current(o):
+        return f"{WAITS} the monitor to look at its queues"
+    announced = e.others(o).get(node)
+    here = announced.host if announced is not None else None
+    before = dict(o.disk.marker.hosts).get(node) if o.disk.marker is not None else None
+    if here is None or before is None:
+        return "nobody knows on which host its good disk was (RMQCLUSTER_HOST_ID), it may return"
+    if here != before:
+        return f"its disk was last on {before} and may return; this is {here}"
+    dying = q.dies_with(o.queues, node)
+    if dying:
+        return f"the empty directory may be a missing mount, and only its old disk holds {listed(dying)}"
+    return endangered(o, node)
+
+
+def endangered(o: Observation, node: str) -> str:
+    """Which queues would lose their majority with `node`, or are not whole yet; "" when it can be forgotten."""
+    if o.queues is None:
+        return f"{WAITS} the monitor to look at its queues"
+    critical = q.critical_without(o.queues, node)
+    if critical:
+        return f"{WAITS} other replicas of {listed(critical)} to be there and caught up"
+    missing = missing_replicas(o)
+    return f"{WAITS} {missing} replicas of other members to be grown" if missing else ""
+
+
+def listed(names: tuple[str, ...], limit: int = 4) -> str:
+    """The first few names, and how many more there are."""
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest
