@@ -1,4 +1,4 @@
-"""Wakes the conversation with Redis when somebody else wrote an event: a hint to look, never a truth."""
+"""Wakes the conversation with Redis when somebody wrote an event or a key expired: a hint to look, never a truth."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -12,6 +12,25 @@ RETRY_SECONDS = 2.0
 
 class EventSource(Protocol):
     def wait_for_event(self, last_id: str, seconds: float) -> list[Event]: ...
+
+
+class ExpirySource(Protocol):
+    def wait_for_expiry(self, seconds: float) -> bool: ...
+
+
+class ExpiryWatcher:
+    """Wakes when Redis says that a key has expired. A server that sends no such events only lets the time pass."""
+
+    def __init__(self, source: ExpirySource, policy: Policy, wake: Callable[[], None]) -> None:
+        self._source, self._wake, self._seconds = source, wake, policy.heartbeat_seconds
+
+    def step(self) -> float:
+        try:
+            if self._source.wait_for_expiry(self._seconds):
+                self._wake()
+        except StoreUnavailable:
+            return RETRY_SECONDS  # the store worker tells of the trouble; this only listens
+        return 0.0
 
 
 class Watcher:

@@ -24,7 +24,7 @@ from rmqcluster.agent.prober import Prober
 from rmqcluster.agent.store_worker import StoreWorker
 from rmqcluster.agent.supervisor import StopBudget, Supervisor
 from rmqcluster.agent.threads import LongActRunner, Stepper
-from rmqcluster.agent.watcher import Watcher
+from rmqcluster.agent.watcher import ExpiryWatcher, Watcher
 from rmqcluster.api.server import ApiServer
 from rmqcluster.broker.account import cookie_fingerprint
 from rmqcluster.broker.boot import RabbitProcess
@@ -234,6 +234,7 @@ def _steppers(site: Site, store: RedisStore, worker: StoreWorker, prober: Prober
     speaking = Stepper("store", worker.step, site.journal)
     asking = Stepper("prober", prober.step, site.journal)
     watching = Stepper("watcher", Watcher(store, site.settings.policy, speaking.wake).step, site.journal)
+    expiring = Stepper("expiry", ExpiryWatcher(store, site.settings.policy, speaking.wake).step, site.journal)
     worker.wake, prober.wake = speaking.wake, asking.wake
     worker.on_reading = prober.on_answer = site.wakeup.wake
-    return [speaking, asking, watching]
+    return [speaking, asking, watching, expiring]

@@ -51,7 +51,7 @@ def healthcheck() -> int:
 @cli.command()
 def monitor() -> int:
     """The failover monitor alone: it has no broker, so it asks the members' management APIs."""
-    from rmqcluster.agent.wiring import run_monitor
+    from rmqcluster.agent.lone import run_monitor
 
     return run_monitor()
 
