@@ -16,7 +16,7 @@ from rmqcluster.broker.account import monitor_password
 from rmqcluster.broker.env import broker_environment
 from rmqcluster.broker.output import OutputPipe
 from rmqcluster.broker.ports import ChildHandle, Spawner
-from rmqcluster.broker.reason import explain, progress
+from rmqcluster.broker.reason import explain, progress, tells_of_membership
 from rmqcluster.broker.version import Scripts
 from rmqcluster.config.settings import Settings
 from rmqcluster.core.model import BrokerPhase, BrokerState, Exit
@@ -28,7 +28,11 @@ _EPMD_ANSWER_SECONDS = 0.2
 
 
 class RabbitProcess:
-    """Port `BrokerProcess`. `notify_socket` is the path of the datagram socket that the loop reads."""
+    """Port `BrokerProcess`. `notify_socket` is the path of the datagram socket that the loop reads.
+
+    `on_membership_hint` is called, on the loop, when the broker's output says that another node came or went; it must
+    not block. A hint is no evidence: brokers are asked then.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class RabbitProcess:
         conf_directory: Path,
         forward: Callable[[str], None],
         notify_socket: str | None = None,
+        on_membership_hint: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._spawner = spawner
@@ -49,7 +54,9 @@ class RabbitProcess:
         self._monotonic = monotonic
         self._conf_directory = conf_directory
         self._notify_socket = notify_socket
-        self.output = OutputPipe(forward)
+        self._forward = forward
+        self._on_membership_hint = on_membership_hint
+        self.output = OutputPipe(self._heard)
         self._child: ChildHandle | None = None
         self._epmd: ChildHandle | None = None
         self._epmd_trouble = ""
@@ -118,6 +125,11 @@ class RabbitProcess:
 
     def on_readable(self) -> None:
         self.output.on_readable()
+
+    def _heard(self, line: str) -> None:
+        self._forward(line)
+        if tells_of_membership(line):
+            self._on_membership_hint()
 
     def on_exit(self, status: int | None) -> None:
         """The process has ended; an end that nobody asked for is recorded with its reason."""

@@ -23,7 +23,7 @@ _NAME_CHARACTERS_MAX = 255
 
 
 class ManagementApi:
-    """Port `BrokerApi`. `fallback` reads the same facts without an account, by a command (an adopted cluster)."""
+    """Port `BrokerApi`. `fallback` reads the same facts by a command, without account or port."""
 
     def __init__(
         self,
@@ -41,15 +41,17 @@ class ManagementApi:
     def facts(self) -> BrokerFacts:
         """One reading of this member's own broker: at most three questions, no process.
 
-        A broker that refused our account is left alone for a while: each refusal is a line in its log.
+        A broker that refused our account, or does not listen, is asked by a command, and then left alone for a while.
         """
         if self._fallen_back is not None and self._monotonic() - self._fallen_back[0] < _FALLBACK_PAUSE_SECONDS:
             return self._fallen_back[1]
         try:
             view = self._view(self._own)
             parameters = self._global_parameters()
-        except BrokerRefused:
-            if self._fallback is None:
+        except BrokerUnavailable as error:
+            # In maintenance 3.10 closes this port too; the account is unknown where somebody else made the cluster.
+            closed = isinstance(error, BrokerRefused) or isinstance(error.__cause__, ConnectionRefusedError)
+            if self._fallback is None or not closed:
                 raise
             return self._without_account(self._fallback)
         return broker_facts(view, parameters.get(PARAMETER), parameters.get("internal_cluster_id"))

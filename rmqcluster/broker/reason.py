@@ -15,6 +15,7 @@ _TELLING = re.compile(
     r"|Error (parsing|validating)|accessible by owner only|no_reg_reply_from_epmd|register/listen error"
     r"|inconsistent_cluster|timeout_waiting_for|Cookie file|Failed to (create|write)|eheap_alloc|cannot allocate"
 )
+_MEMBERSHIP = re.compile(r"> (?:rabbit on )?node '?[\w.-]+@[\w.-]+'? (?:up|down)\b")
 _REASON_CHARACTERS_MAX = 400
 
 Rule = tuple[re.Pattern[str], bool, Callable[[re.Match[str]], str]]
@@ -46,6 +47,11 @@ def explain(
     if said:
         return _bounded(f"the broker did not start: {said}"), False
     return _bounded(_by_status(status, messages)), False
+
+
+def tells_of_membership(line: str) -> bool:
+    """Does it say that another node, or the broker on it, came or went?"""
+    return _MEMBERSHIP.search(line) is not None
 
 
 def progress(lines: Sequence[str]) -> str:

@@ -41,9 +41,10 @@ Move = fun([VHost, Name, From, To]) ->
             lists:member(To, Running) andalso
                 ok =:= (catch ra:transfer_leadership({Ra, Node(From)}, {Ra, Node(To)}));
         _ -> true end end,
-Answer = case rabbit_amqqueue:get_rebalance_lock(self()) of
+Lock = {rebalance_queues, self()},
+Answer = case global:set_lock(Lock, [node() | nodes()], 0) of
     false -> busy;
-    {true, Id} -> try length([M || M <- Moves, Move(M) =/= true]) after global:del_lock(Id) end end,
+    true -> try length([M || M <- Moves, Move(M) =/= true]) after global:del_lock(Lock) end end,
 base64:encode(iolist_to_binary(rabbit_json:encode(Answer)))."""
 
 _HAND_OVER = """
@@ -71,6 +72,8 @@ Node = binary_to_existing_atom(%s, utf8),
 _ = [catch rabbit_stream_queue:add_replica(%s, Name, Node) || Name <- %s],
 base64:encode(<<"null">>)."""
 
+# 3.10 leaves the forgotten node a voter of the stream coordinator, and refuses to delete replicas on nodes that are
+# down unless the coordinator is asked itself.
 _DELETE_STREAMS = """
 Node = binary_to_atom(%s, utf8),
 _ = code:ensure_loaded(rabbit_stream_coordinator),
@@ -78,6 +81,7 @@ Delete = fun(VHost, Name) ->
     {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(VHost, queue, Name)),
     rabbit_stream_coordinator:delete_replica(maps:get(name, amqqueue:get_type_state(Q)), Node) end,
 _ = [catch Delete(VHost, Name) || [VHost, Name] <- %s],
+_ = (catch ra:remove_member({rabbit_stream_coordinator, node()}, {rabbit_stream_coordinator, Node})),
 base64:encode(<<"null">>)."""
 
 _WHO_LISTS = """
@@ -86,8 +90,12 @@ _ = code:ensure_loaded(rabbit_nodes),
 {List, Running} = case erlang:function_exported(rabbit_nodes, list_members, 0) of
     true -> {list_members, rabbit_nodes:list_running()}; false -> {all, rabbit_nodes:all_running()} end,
 Answers = lists:zip(Running, erpc:multicall(Running, rabbit_nodes, List, [], 10000)),
+Streams = case whereis(rabbit_stream_coordinator) =/= undefined
+        andalso ra:members({rabbit_stream_coordinator, node()}, 10000) of
+    {ok, Coordinators, _} -> [<<"the stream coordinator">> || {_, Where} <- Coordinators, Where =:= Node];
+    _ -> [] end,
 base64:encode(iolist_to_binary(rabbit_json:encode([N || {N, Answer} <- Answers, case Answer of
-    {ok, Listed} -> lists:member(Node, Listed); _ -> true end])))."""
+    {ok, Listed} -> lists:member(Node, Listed); _ -> true end] ++ Streams)))."""
 
 
 class Tools(Protocol):
@@ -179,11 +187,11 @@ class Replicas:
         """
         deadline = self._monotonic() + FORGET_SECONDS
         trouble = ""
-        if self._listing(node):
+        if node in self.queues().members:
             try:
                 self._tools.run("rabbitmqctl", "forget_cluster_node", node, deadline_seconds=FORGET_COMMAND_SECONDS)
             except CommandFailed as error:
-                if error.timed_out or self._listing(node):
+                if error.timed_out or node in self.queues().members:
                     raise
                 trouble = f" ({error})"  # it is out; what the command could not do is done below
         while True:
@@ -195,20 +203,22 @@ class Replicas:
                 where = ", ".join([*listing, *held[:4]])
                 raise CommandFailed(f"{node} is still listed by {where}{trouble}", exit_status=None)
             self._take_off(report, node)
-            self._sleep(_LOOK_AGAIN_SECONDS)
+            self._sleep(_LOOK_AGAIN_SECONDS)  # members learn it one after the other
 
     def _listing(self, node: str) -> list[str]:
-        """Running members that list `node`; one that gave no answer counts as listing it."""
+        """Who lists `node`: running members, one that gave no answer among them, and the stream coordinator."""
         answer = self._tools.eval_json(_WHO_LISTS % as_json(node), deadline_seconds=look.LOOK_SECONDS)
         return [str(name) for name in answer] if isinstance(answer, list) else [self._node]
 
     def _take_off(self, report: QueueReport, node: str) -> None:
-        """Remove the replicas that are listed on `node`, which is no member any more."""
-        held = [queue for queue in report.queues if queue.is_replicated and node in queue.members - report.members]
+        """Remove the replicas that are listed on `node`, which is no member any more; nothing when it is one."""
+        if node in report.members:
+            return
+        held = [queue for queue in report.queues if queue.is_replicated and node in queue.members]
         if any(queue.kind is QueueKind.QUORUM for queue in held):
             self._tools.run("rabbitmq-queues", "shrink", node, deadline_seconds=SHRINK_SECONDS)
         streams = [[queue.vhost, queue.name] for queue in held if queue.kind is QueueKind.STREAM]
-        for some in _chunks(streams, NAMES_AT_ONCE):
+        for some in _chunks(streams, NAMES_AT_ONCE) if streams else ([],):
             expression = _DELETE_STREAMS % (as_json(node), as_json(some))
             self._tools.eval_json(expression, deadline_seconds=SHRINK_SECONDS)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rmqcluster.broker.output import LINES_KEPT, OutputPipe, Tail, clean
-from rmqcluster.broker.reason import explain, progress
+from rmqcluster.broker.reason import explain, progress, tells_of_membership
 
 OUTPUTS = Path(__file__).parent / "outputs"
 PORTS = {25011: "AMQP", 25061: "AMQP"}
@@ -135,3 +135,19 @@ def test_output_is_split_into_clean_lines() -> None:
     assert seen[:2] == ["first", "second �"]
     assert [len(line) for line in seen[2:]] == [2000]
     assert pipe.tail.lines()[-1] == seen[-1]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("2026-11-21 08:37:49.166124+00:00 [info] <0.562.0> rabbit on node n2@localhost up", True),
+        ("2026-11-21 08:37:53.775448+00:00 [info] <0.562.0> rabbit on node 'rabbit@host-2.example' down", True),
+        ("2026-11-21 08:37:53.809285+00:00 [info] <0.562.0> node n2@localhost down: connection_closed", True),
+        ("2026-11-21 08:37:53.799269+00:00 [info] <0.562.0> Node n2@localhost is down, deleting its listeners", False),
+        ("2026-11-21 08:37:53.799269+00:00 [info] <0.562.0> node n2@localhost upset", False),
+        ("  node        : rabbit@one", False),
+    ],
+)
+def test_lines_about_other_nodes_are_recognised(line: str, told: bool) -> None:
+    """Recorded lines of both generations wake the supervisor; one line per event is enough."""
+    assert tells_of_membership(line) is told
