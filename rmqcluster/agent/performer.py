@@ -50,7 +50,7 @@ class Performer:
         operation = act.operation
         try:
             self._still_mine(act, o)
-            text = self._acts[operation.kind](act, o)
+            text = self._acts[operation.kind](act, o) if act.part == 1 else self._grow_for_join()
         except OperationRefused as refusal:
             self._end(EndOperation(operation, "refused", str(refusal)), failed=True)
         except StoreUnavailable as error:
@@ -59,8 +59,8 @@ class Performer:
         except RmqclusterError as error:
             if isinstance(error, CommandFailed) and error.timed_out:
                 self._fail("unknown", f"{error}; nothing else starts before its deadline", operation.id)
-            elif operation.kind is OperationKind.STOP:
-                self._fail("waiting", f"stop: {error}", operation.id)  # looked at again, as long as the budget lasts
+            elif operation.kind is OperationKind.STOP or act.part > 1:
+                self._fail("waiting", f"{operation.kind}: {error}", operation.id)  # it is tried again
             else:
                 self._end(EndOperation(operation, "failed", str(error)), failed=True)
         else:
@@ -83,8 +83,8 @@ class Performer:
         now = self._store.read_operation()
         if now is None or now.id != act.operation.id:
             raise CommandFailed(f"{act.operation.kind} was not begun: its record is gone", exit_status=None)
-        lease = self._store.read_lease() if act.operation.executor == "" else None
-        if act.operation.executor == "" and lease != (o.store.lease if o.store else None):
+        lease = self._store.read_lease() if act.epoch else None
+        if act.epoch and lease != (o.store.lease if o.store else None):
             raise CommandFailed(f"{act.operation.kind} was not begun: the lease has moved", exit_status=None)
 
     def _stop(self, act: Perform, o: Observation) -> str:
@@ -148,6 +148,11 @@ class Performer:
         self._memory.queues = None
         self._commands.grow()
         return "every queue has its replicas on the running members"
+
+    def _grow_for_join(self) -> str:
+        self._memory.queues = None
+        self._commands.grow()
+        return ""
 
     def _rebalance(self, act: Perform, o: Observation) -> str:
         self._commands.rebalance()

@@ -69,6 +69,14 @@ def join_under_way(o: Observation) -> bool:
     return found is not None and KINDS[found.kind].joins
 
 
+def joiner_lacks_replicas(o: Observation) -> bool:
+    """The subject of a join is a running member, and the last look found replicas that are due."""
+    found = e.operation(o)
+    subject = found.subject if found is not None and join_under_way(o) else None
+    arrived = o.view is not None and subject in u.live_members(o) & o.view.running
+    return arrived and o.busy is None and replicas_missing(o)
+
+
 def join_is_complete(o: Observation) -> bool:
     return u.arrived_subject(o) is not None
 

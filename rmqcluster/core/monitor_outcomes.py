@@ -126,6 +126,12 @@ def perform(o: Observation) -> Outcome:
     return Outcome((Perform(operation, _epoch(o)),), in_words(operation), "busy")
 
 
+def grow_for_join(o: Observation) -> Outcome:
+    operation = _operation(o)
+    text = f"{operation.subject} has joined: {u.missing_replicas(o)} replicas are grown"
+    return Outcome((Perform(operation, _epoch(o), part=2),), text)
+
+
 def complete_join(o: Observation) -> Outcome:
     operation = _operation(o)
     text = f"{operation.subject} is a member and every queue has its replicas"

@@ -25,8 +25,14 @@ MONITOR_RULES: tuple[Rule, ...] = (
     Rule(
         748, (c.steward, c.join_is_complete), then.complete_join, "a join ends when its subject is mutual and caught up"
     ),
-    Rule(749, (c.steward, c.join_under_way, c.look_due), then.look, "whether queues are whole is read, never assumed"),
-    Rule(750, (c.paused,), then.wait_while_paused, "a person asked for no automatic act"),
+    Rule(
+        750,
+        (c.steward, c.joiner_lacks_replicas),
+        then.grow_for_join,
+        "replicas of the subject belong to the operation that brought it",
+    ),
+    Rule(755, (c.steward, c.join_under_way, c.look_due), then.look, "whether queues are whole is read, never assumed"),
+    Rule(760, (c.paused,), then.wait_while_paused, "a person asked for no automatic act"),
     Rule(810, (c.steward, c.record_contradicts), then.restore_record, "a majority of the disks outranks Redis"),
     Rule(820, (c.all_silent_at_once,), then.suspect_store, "everyone's heartbeat gone at once is a sick Redis"),
     Rule(830, (c.lease_is_mine, c.somebody_gone), then.remove_gone, "no heartbeat, and the brokers miss it too"),

@@ -115,9 +115,9 @@ def test_745_writes_its_epoch_down_first() -> None:
     assert fires(745, o, act.RaiseEpoch).actions == (act.RaiseEpoch(4),)
 
 
-def test_750_pause_stops_acts() -> None:
-    """750: a person asked for no automatic act."""
-    fires(750, replace(c_silent(), store=replace(c_silent().store, paused="maintenance")))  # type: ignore[type-var]
+def test_760_pause_stops_acts() -> None:
+    """760: a person asked for no automatic act."""
+    fires(760, replace(c_silent(), store=replace(c_silent().store, paused="maintenance")))  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize("record", [None, Record(OTHER_ID, 9, C)])
@@ -282,17 +282,25 @@ def test_748_a_join_ends_when_its_subject_is_caught_up() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"queues": report(queue(members={A, B}))},
         {"queues": report(queue(caught_up=frozenset({A, B})))},
         {"queues_at": NOW - 101.0},
     ],
-    ids=["replica missing", "behind", "not looked since"],
+    ids=["behind", "not looked since"],
 )
-def test_749_looks_until_the_join_is_complete(changes: dict[str, Any]) -> None:
-    """749: a look right after the last one would say the same; after a while it is taken again."""
+def test_755_looks_until_the_join_is_complete(changes: dict[str, Any]) -> None:
+    """755: a look right after the last one would say the same; after a while it is taken again."""
     o = replace(under_way(OperationKind.JOIN, C), **{"queues_at": NOW - 60.0, **changes})
 
-    fires(749, o, act.Inspect)
+    fires(755, o, act.Inspect)
+
+
+def test_750_grows_the_replicas_of_who_joined() -> None:
+    """750: they belong to the operation that is under way, once its subject runs as a member."""
+    o = replace(under_way(OperationKind.JOIN, C), queues=report(queue(members={A, B})))
+
+    assert fires(750, o, act.Perform).actions[0].part == 2  # type: ignore[attr-defined]
+    assert decide(MONITOR_RULES, replace(o, act_failed_at=NOW - 1.0)).rule != 750
+    assert decide(MONITOR_RULES, replace(o, view=WITHOUT_C)).rule != 750
 
 
 # ---- queues ----
