@@ -48,6 +48,9 @@ class MemoryBench:
         assert self.state.roll_call_at is not None
         return self.now - self.state.roll_call_at
 
+    def known(self) -> set[str]:
+        return self.state.known
+
     def unix_seconds(self) -> float:
         return self.now
 
@@ -87,6 +90,9 @@ class RedisBench:
     def roll_call_age(self) -> float:
         now, _ = self.raw.time()
         return now - float(self.raw.get(self.keys.roll_call))
+
+    def known(self) -> set[str]:
+        return set(self.raw.smembers(self.keys.known))
 
     def unix_seconds(self) -> float:
         now, micros = self.raw.time()

@@ -267,6 +267,7 @@ def test_a_forgotten_name_leaves_nothing_behind(bench: Bench, epoch: int, a: Mem
     assert a.store.apply(ForgetName(b.node, epoch))
     view = a.store.snapshot()
     assert (view.members, view.master, set(view.announcements)) == ({a.node}, None, {a.node})
+    assert bench.known() == {a.node}
     assert view.owner is not None
     assert view.lease is not None
     assert a.node in view.heartbeats
