@@ -7,7 +7,7 @@ from rmqcluster.config.table import SETTINGS
 from rmqcluster.core.engine import Rule
 from rmqcluster.core.member_rules import MEMBER_RULES
 from rmqcluster.core.monitor_rules import MONITOR_RULES
-from rmqcluster.store.keys import COMMANDS, KEYS
+from rmqcluster.store.keys import CHANNELS, COMMANDS, KEYS
 
 TOP = Path(__file__).parent.parent
 
@@ -29,7 +29,8 @@ def keys() -> str:
 
 def acl() -> str:
     granted = " ".join(f"+{command}" for command in COMMANDS)
-    return f"```\nuser rmqcluster on >… resetchannels ~rabbitmq:* -@all {granted}\nuser default off\n```"
+    channels = " ".join(f"&{channel}" for channel in CHANNELS)
+    return f"```\nuser rmqcluster on >… resetchannels {channels} ~rabbitmq:* -@all {granted}\nuser default off\n```"
 
 
 def rules(table: tuple[Rule, ...]) -> str:

@@ -11,6 +11,7 @@ from rmqcluster.agent.ports import Boot, BrokerProcess, Clock, Commands, Event, 
 from rmqcluster.agent.store_worker import StoreWorker
 from rmqcluster.core import actions as a
 from rmqcluster.core.model import Decision, Marker, Observation, Purpose, Stage
+from rmqcluster.core.operations import step
 from rmqcluster.errors import CommandFailed, RmqclusterError, StoreUnavailable
 
 STORE_ACTIONS = (
@@ -75,7 +76,9 @@ class Hands:
             **dict.fromkeys(STORE_ACTIONS, lambda act, _o, _d: self._worker.submit(act)),
         }
         worker.on_act = self._store_act_done
-        self._performer = Performer(identity, memory, clock, store, commands, worker.submit, self._tell_operation)
+        self._performer = Performer(
+            identity, memory, clock, store, volume, commands, worker.submit, self._tell_operation
+        )
 
     def carry_out(self, o: Observation, decision: Decision) -> a.ExitProcess | None:
         """Do the actions in order. Returns the wish to exit, if there is one."""
@@ -123,6 +126,7 @@ class Hands:
         self._record("stop", act.reason, d.rule)
 
     def _kill(self, act: a.KillBroker, o: Observation, d: Decision) -> None:
+        self._memory.stop_killed = o.stop_asked_at is not None
         self._broker.kill()
         self.event("kill", act.reason, d.rule)
 
@@ -158,7 +162,7 @@ class Hands:
         if self._long_acts.busy is not None:
             return
         left = o.store.operation_left_seconds if o.store is not None else 0.0
-        self._memory.handled |= {act.operation.id}
+        self._memory.handled |= {step(act.operation, act.part)}
         self._memory.held = (act.operation, o.now + left)
         self.event("begin", d.reason, d.rule, act.epoch, act.operation.id)
         self._long_acts.run(str(act.operation.kind), lambda: self._performer.run(act, o))

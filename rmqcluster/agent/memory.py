@@ -45,6 +45,7 @@ class Memory:
     started_at: float
     stop_asked_at: float | None = None
     stop_signalled: bool = False
+    stop_killed: bool = False
     seen_cluster_id: str | None = None
     owner_key: tuple[str, int] | None = None
     owner_moved_at: float = 0.0
@@ -146,6 +147,7 @@ def observe(
         owner_moves=memory.owner_moves,
         stop_asked_at=memory.stop_asked_at,
         stop_signalled=memory.stop_signalled,
+        stop_killed=memory.stop_killed,
         busy=busy,
         wanted_stamp=identity.wanted_stamp,
         act_failed_at=memory.act_failed_at,
@@ -164,10 +166,15 @@ def observe(
         drained=memory.drained,
         stop_prepared=memory.stop_prepared,
     )
+    _conclude(memory, o)
+    return o
+
+
+def _conclude(memory: Memory, o: Observation) -> None:
+    """Remember what only the whole picture tells."""
     if o.broker.phase is not BrokerPhase.DOWN or e.join_target(o) is not None or (o.store and o.store.claim):
-        memory.hopeless_since = now
+        memory.hopeless_since = o.now
     if e.strayed(o):
         memory.strayed = True
     elif e.stage(o) is Stage.MEMBER:
         memory.strayed = False
-    return o

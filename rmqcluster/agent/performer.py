@@ -4,15 +4,16 @@ An end is *done*, *failed* or *refused*, and takes the record away. A command th
 unknown: the record then stays until its deadline, and nothing else starts before.
 """
 
+import uuid
 from collections.abc import Callable
 
 from rmqcluster.agent.memory import Identity, Memory
-from rmqcluster.agent.ports import Clock, Commands, Store
+from rmqcluster.agent.ports import Clock, Commands, Store, Volume
 from rmqcluster.core import queues as q
 from rmqcluster.core import upkeep as u
 from rmqcluster.core.actions import EndOperation, ForgetName, Perform, StoreAction
-from rmqcluster.core.model import DiskKind, Observation, OperationKind, StoreView
-from rmqcluster.core.operations import STOPPING_TAKES_SECONDS
+from rmqcluster.core.model import DiskKind, Marker, Observation, OperationKind, Stage, StoreView
+from rmqcluster.core.operations import STOPPING_TAKES_SECONDS, step
 from rmqcluster.errors import CommandFailed, OperationRefused, RmqclusterError, StoreUnavailable
 
 Tell = Callable[[str, str, str], None]  # kind, text, id of the operation
@@ -27,12 +28,14 @@ class Performer:
         memory: Memory,
         clock: Clock,
         store: Store,
+        volume: Volume,
         commands: Commands,
         submit: Callable[[StoreAction], None],
         tell: Tell,
     ) -> None:
         self._me, self._memory, self._clock = identity.me, memory, clock
-        self._store, self._commands = store, commands
+        self._host = identity.host
+        self._store, self._volume, self._commands = store, volume, commands
         self._submit, self._tell = submit, tell
         self._acts: dict[OperationKind, Callable[[Perform, Observation], str]] = {
             OperationKind.STOP: self._stop,
@@ -43,6 +46,8 @@ class Performer:
             OperationKind.GROW: self._grow,
             OperationKind.REBALANCE: self._rebalance,
             OperationKind.RECOVER: self._recover,
+            OperationKind.JOIN: self._grow_for_join,
+            OperationKind.REJOIN: self._grow_for_join,
         }
 
     def run(self, act: Perform, o: Observation) -> None:
@@ -50,16 +55,17 @@ class Performer:
         operation = act.operation
         try:
             self._still_mine(act, o)
-            text = self._acts[operation.kind](act, o) if act.part == 1 else self._grow_for_join()
+            text = self._acts[operation.kind](act, o)
         except OperationRefused as refusal:
             self._end(EndOperation(operation, "refused", str(refusal)), failed=True)
         except StoreUnavailable as error:
-            self._memory.handled -= {operation.id}  # nothing was begun: it is looked at again
+            self._memory.handled -= {step(operation, act.part)}  # nothing was begun: it is looked at again
             self._fail("failed", f"{operation.kind} was not begun: {error}", operation.id)
         except RmqclusterError as error:
             if isinstance(error, CommandFailed) and error.timed_out:
                 self._fail("unknown", f"{error}; nothing else starts before its deadline", operation.id)
             elif operation.kind is OperationKind.STOP or act.part > 1:
+                self._memory.handled -= {step(operation, act.part)}
                 self._fail("waiting", f"{operation.kind}: {error}", operation.id)  # it is tried again
             else:
                 self._end(EndOperation(operation, "failed", str(error)), failed=True)
@@ -117,6 +123,8 @@ class Performer:
 
     def _forget(self, act: Perform, o: Observation) -> str:
         """Checked on a fresh look at the queues; returns when nothing lists the subject any more."""
+        if act.part > 1:
+            return self._grow_for_join(act, o)
         operation, report = act.operation, self._commands.queues()
         node = operation.subject
         if node in report.running or node == self._me:
@@ -149,7 +157,7 @@ class Performer:
         self._commands.grow()
         return "every queue has its replicas on the running members"
 
-    def _grow_for_join(self) -> str:
+    def _grow_for_join(self, act: Perform, o: Observation) -> str:
         self._memory.queues = None
         self._commands.grow()
         return ""
@@ -161,4 +169,18 @@ class Performer:
         return "queue leaders are spread over the running members"
 
     def _recover(self, act: Perform, o: Observation) -> str:
-        raise OperationRefused("this member cannot recover alone now")
+        """Going on alone, one step at a time; the last one gives the cluster a new id, so that no old disk fits."""
+        if act.part == 1:
+            self._commands.prepare_boot()
+            return ""
+        if act.part == 2:
+            self._commands.release()
+            return ""
+        before = o.disk.marker.members if o.disk.marker is not None else ()
+        listed = frozenset(before) | (o.view.members if o.view is not None else frozenset())
+        lost = self._commands.settle(listed - {self._me})
+        cluster_id = uuid.uuid5(uuid.NAMESPACE_OID, act.operation.id).hex
+        marker = Marker(cluster_id, Stage.MEMBER, o.disk.epoch_high, self._host, members=(self._me,), sole=True)
+        self._volume.write_marker(marker)
+        without = f"; no replica was here of {u.listed(lost)}" if lost else ""
+        return f"{self._me} goes on alone as cluster {cluster_id[:8]}{without}"

@@ -162,6 +162,18 @@ class Commands(Protocol):
 
     def revive(self) -> None: ...
 
+    def prepare_boot(self) -> None:
+        """Going on alone, while the broker is down: the next boot waits for nobody, where that can be told it."""
+        ...
+
+    def release(self) -> None:
+        """Going on alone, while the broker waits for a majority."""
+        ...
+
+    def settle(self, lost: frozenset[str]) -> tuple[str, ...]:
+        """Going on alone, once the broker serves: forget the lost. Returns the queues that stay without a leader."""
+        ...
+
     def prepare_stop(self, seconds: float) -> None:
         """Move the leaders away, within so many seconds."""
         ...

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rmqcluster.agent.ports import Beat, Clock, Event, Store
-from rmqcluster.core.actions import Leave, StoreAction
+from rmqcluster.core.actions import EndOperation, Leave, StoreAction
 from rmqcluster.core.model import Policy, StoreView
 from rmqcluster.errors import StoreRefused, StoreUnavailable
 
@@ -73,6 +73,8 @@ class StoreWorker:
                 # No beat that was put together before may register again who is leaving.
                 gone = replace(self._beat, registered=False, keep_lease=False, keep_claim=False)
                 self._beat = None if act.final else gone
+            if isinstance(act, EndOperation) and self._beat is not None:
+                self._beat = replace(self._beat, operation=None)
             self._idle.clear()
         self.wake()
 

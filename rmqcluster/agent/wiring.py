@@ -202,6 +202,7 @@ def _run(site: Site) -> int:
         conf_directory=site.volume.state_dir / "conf.d",
         forward=site.journal.broker_line,
         notify_socket=str(site.notify.path),
+        on_membership_hint=lambda: prober.wake(),
     )
     parts = Parts(store, worker, prober, site.volume, broker, commands, long_acts, site.journal, clock)
     agent = Agent(_identity(site, wanted_stamp(settings, definitions)), policy, parts)

@@ -2,8 +2,9 @@
 
 from rmqcluster.core import evidence as e
 from rmqcluster.core.model import BrokerPhase, DiskKind, JoinMode, Observation, OperationKind, Purpose, Stage
-from rmqcluster.core.operations import STOPPING_TAKES_SECONDS
+from rmqcluster.core.operations import STOPPING_TAKES_SECONDS, step
 
+LAST_WORDS_SECONDS = 0.5  # of the stop budget, for the supervisor itself
 STOP_AGAIN_SECONDS = 1.0  # between two looks whether a queue still needs this member
 JOINS = (OperationKind.JOIN, OperationKind.REPLACE, OperationKind.REJOIN)
 STANDING_SECONDS = 60.0  # how long a broker that stopped its application may need to resume while its peers run
@@ -53,7 +54,8 @@ def stop_is_granted(o: Observation) -> bool:
 
 
 def stop_budget_spent(o: Observation) -> bool:
-    return o.stop_asked_at is not None and e.waited(o, o.stop_asked_at, o.policy.stop_seconds - 1.0)
+    overdue = o.stop_asked_at is not None and e.waited(o, o.stop_asked_at, o.policy.stop_seconds - LAST_WORDS_SECONDS)
+    return overdue and not o.stop_killed
 
 
 def first_word_due(o: Observation) -> bool:
@@ -142,6 +144,38 @@ def forgotten(o: Observation) -> bool:
 def forgotten_in_fact(o: Observation) -> bool:
     """Forgotten while it was down or paused: the peers' brokers say so themselves."""
     return e.is_mutual(o) is not True and e.forgotten_by_brokers(o)
+
+
+def recovering(o: Observation) -> bool:
+    """A person gave up the disks of the others (consent), and asked this member to go on alone."""
+    found = e.operation_on_me(o, OperationKind.RECOVER)
+    return found is not None and found.consent and was_a_member(o)
+
+
+def _step_is_due(o: Observation, part: int) -> bool:
+    found = e.operation_on_me(o, OperationKind.RECOVER)
+    again = o.act_failed_at is None or e.waited(o, o.act_failed_at, STOP_AGAIN_SECONDS)
+    return found is not None and step(found, part) not in o.handled and again
+
+
+def recover_unprepared(o: Observation) -> bool:
+    return _step_is_due(o, 1)
+
+
+def recover_unreleased(o: Observation) -> bool:
+    return _step_is_due(o, 2)
+
+
+def recover_unsettled(o: Observation) -> bool:
+    return _step_is_due(o, 3)
+
+
+def not_busy(o: Observation) -> bool:
+    return o.busy is None
+
+
+def broker_up(o: Observation) -> bool:
+    return o.broker.phase in (BrokerPhase.STARTING, BrokerPhase.READY)
 
 
 def maintenance_asked(o: Observation) -> bool:

@@ -52,6 +52,27 @@ def perform(o: Observation) -> Outcome:
     return Outcome((Perform(operation),), in_words(operation), "stopping" if stopping else "member")
 
 
+def kill_to_recover(o: Observation) -> Outcome:
+    text = "booted again to go on alone: a person gave up the disks of the others"
+    return Outcome((KillBroker(text),), text, "recovering")
+
+
+def recover_prepare(o: Observation) -> Outcome:
+    return Outcome((Perform(_operation(o), part=1),), state="recovering")
+
+
+def wait_to_recover(o: Observation) -> Outcome:
+    return Outcome(state="recovering")
+
+
+def recover_release(o: Observation) -> Outcome:
+    return Outcome((Perform(_operation(o), part=2),), state="recovering")
+
+
+def recover_settle(o: Observation) -> Outcome:
+    return Outcome((Perform(_operation(o), part=3),), state="recovering")
+
+
 def wait_to_stop(o: Observation) -> Outcome:
     under_way = e.operation(o)
     other = under_way is not None and under_way.subject != o.me

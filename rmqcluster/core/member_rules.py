@@ -33,6 +33,31 @@ MEMBER_RULES: tuple[Rule, ...] = (
     ),
     Rule(130, (c.stop_asked, c.stop_budget_spent), then.kill_overdue, "every wait has an end"),
     Rule(140, (c.stop_asked,), then.wait_for_stop, "the broker is stopping in order"),
+    Rule(
+        142,
+        (c.recovering, c.recover_unprepared, c.broker_up, c.not_busy),
+        then.kill_to_recover,
+        "a person gave up the others: it boots again to go on alone",
+    ),
+    Rule(
+        143,
+        (c.recovering, c.recover_unprepared, c.broker_down, c.not_busy),
+        then.recover_prepare,
+        "the next boot waits for nobody",
+    ),
+    Rule(144, (c.recovering, c.recover_unprepared), then.wait_to_recover, "one long act at a time"),
+    Rule(
+        146,
+        (c.recovering, c.recover_unreleased, c.broker_starting, c.not_busy),
+        then.recover_release,
+        "it waits for a majority that never comes",
+    ),
+    Rule(
+        148,
+        (c.recovering, c.recover_unsettled, c.broker_ready, c.not_busy),
+        then.recover_settle,
+        "who was given up is forgotten, and the cluster gets an id of its own",
+    ),
     Rule(150, (c.broker_stopping,), then.wait_for_stop, "the old broker has to end before anything new starts"),
     Rule(
         210, (c.broker_down, c.name_taken, c.owner_proven_dead), then.take_name, "the last owner of this name is dead"

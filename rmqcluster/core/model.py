@@ -305,6 +305,7 @@ class Observation:
     owner_moves: int = 0  # how often it has moved while I watched
     stop_asked_at: float | None = None
     stop_signalled: bool = False
+    stop_killed: bool = False
     busy: str | None = None  # the long act under way, if any
     wanted_stamp: str | None = None  # hash of what should be provisioned; None when nothing is configured
     act_failed_at: float | None = None  # when the last long act failed; None after one that did not

@@ -23,7 +23,9 @@ from rmqcluster.core.operations import deadline_seconds, executor_of, in_words
 
 
 def release(o: Observation) -> Outcome:
-    return Outcome((ReleaseLease("my broker does not see a majority, or I am not a proven member"),))
+    stopping = o.stop_asked_at is not None
+    why = "this member stops" if stopping else "my broker does not see a majority, or I am not a proven member"
+    return Outcome((ReleaseLease(why),), why)
 
 
 def idle(o: Observation) -> Outcome:

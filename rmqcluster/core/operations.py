@@ -57,6 +57,11 @@ def executor_of(kind: OperationKind, subject: str) -> str:
     return subject if KINDS[kind].by_subject else ""
 
 
+def step(operation: Operation, part: int) -> str:
+    """What `Observation.handled` remembers of one step of an operation; the first step is the operation's id."""
+    return operation.id if part == 1 else f"{operation.id}/{part}"
+
+
 def in_words(operation: Operation) -> str:
     """`replace rabbit@b (by operator ann@host)`."""
     what = f"{operation.kind} {operation.subject}".strip()

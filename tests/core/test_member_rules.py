@@ -147,12 +147,60 @@ def test_120_leaves_before_it_stops(changes: dict[str, Any]) -> None:
 
 def test_130_kills_when_the_budget_is_spent() -> None:
     """130: a forced stop is never blocked."""
-    fires(130, serving(stop_asked_at=NOW - 7.0, stop_signalled=True), act.KillBroker)
+    o = serving(stop_asked_at=NOW - 7.5, stop_signalled=True)
+
+    fires(130, o, act.KillBroker)
+    fires(140, replace(o, stop_killed=True))
 
 
 def test_140_waits_for_the_ordered_end() -> None:
     """140: within the budget the broker may end by itself."""
     fires(140, serving(stop_asked_at=NOW - 6.0, stop_signalled=True))
+
+
+def recovering(phase: BrokerPhase, *done: str, consent: bool = True, **changes: Any) -> Observation:
+    """A member whose majority is lost and that a person asked to go on alone; these steps are done."""
+    store = stored(operation=operation(OperationKind.RECOVER, consent=consent))
+    return observe(DATA, broker=broker(phase, Purpose.DATA), store=store, handled=frozenset(done), **changes)
+
+
+def test_142_boots_again_to_go_on_alone() -> None:
+    """142: a broker that waits for its majority, or lost it while it ran, is booted again; only with consent."""
+    fires(142, recovering(STARTING), act.KillBroker)
+    fires(142, recovering(READY), act.KillBroker)
+    fires(610, recovering(STARTING, consent=False))
+
+
+def test_143_prepares_the_boot() -> None:
+    """143: while the broker is down."""
+    assert fires(143, recovering(DOWN), act.Perform).actions[0].part == 1  # type: ignore[attr-defined]
+    fires(340, recovering(DOWN, "op-1"), act.StartBroker)
+
+
+def test_144_one_long_act_at_a_time() -> None:
+    """144: nothing boots while the step runs."""
+    fires(144, recovering(DOWN, busy="recover"))
+
+
+def test_146_releases_the_waiting_broker() -> None:
+    """146: once, and again a second after it failed: the broker may not be far enough yet."""
+    assert fires(146, recovering(STARTING, "op-1"), act.Perform).actions[0].part == 2  # type: ignore[attr-defined]
+    fires(610, recovering(STARTING, "op-1", act_failed_at=NOW - 0.5))
+
+
+def test_148_settles_once_it_serves() -> None:
+    """148: the others are forgotten when the broker is up."""
+    done = fires(148, recovering(READY, "op-1", "op-1/2", view=TOGETHER), act.Perform)
+
+    assert done.actions[0].part == 3  # type: ignore[attr-defined]
+
+
+def test_640_is_proven_by_a_persons_word() -> None:
+    """640: a recovered member that lists only itself is a member, until others join it."""
+    sole = replace(DATA, marker=Marker(OTHER_ID, Stage.MEMBER, 1, sole=True))
+
+    fires(640, serving(disk=sole, view=ALONE, store=stored(epoch=1)))
+    assert decide(MEMBER_RULES, serving(disk=sole, view=View(frozenset({A, B}), ALL), store=stored())).rule != 640
 
 
 def test_150_waits_for_an_old_broker() -> None:
