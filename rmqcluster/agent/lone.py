@@ -188,7 +188,6 @@ def _watch(settings: Settings, journal: Journal, wakeup: Wakeup) -> int:
     worker.drain(FAREWELL_SECONDS)
     for stepper in steppers:
         stepper.stop(0.0)
-    store.close()
     journal.say("stopped on request", kind="stopped")
     return int(ExitCode.OK)
 

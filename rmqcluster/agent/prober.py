@@ -1,7 +1,7 @@
 """Asks brokers over their own ports, off the loop: mine every heartbeat, peers only while they are needed.
 
 Peers are asked directly when Redis cannot say what they list. A broker that does not answer is unknown; its
-last answer counts for two heartbeats.
+last answer counts for two heartbeats, and for some seconds at least.
 """
 
 import threading
@@ -14,6 +14,7 @@ from rmqcluster.errors import BrokerUnavailable
 
 UNSETTLED_SECONDS = 0.3
 PEERS_SECONDS = 2.0
+ANSWER_SECONDS_MIN = 8.0  # an answer counts for so long at least: with a paused peer the next one takes 5 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,10 @@ class Prober:
         self._wanted = addresses
 
     def answers(self, not_before: float) -> Answers:
-        """The newest answers; the facts are None when they are older than `not_before` or two heartbeats."""
+        """The newest answers; the facts are None when they are older than `not_before` or than an answer counts."""
         with self._lock:
             answers = self._answers
-        limit = self._clock.monotonic() - 2 * self._policy.heartbeat_seconds
+        limit = self._clock.monotonic() - max(2 * self._policy.heartbeat_seconds, ANSWER_SECONDS_MIN)
         if answers.at < max(not_before, limit):
             answers = replace(answers, facts=None)
         heard = {node: (view, at) for node, (view, at) in answers.peers.items() if at >= limit}

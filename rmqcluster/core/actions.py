@@ -82,8 +82,7 @@ class SetMaster:
 class StartOperation:
     """Write the operation record: only if there is none, and, with an `epoch`, only under my lease of that epoch.
 
-    Asked again for the same kind and subject by the same asker, it is taken over with a new deadline: a joiner
-    that was killed goes on where it was.
+    Who was killed goes on under the record that is there, if it is its subject.
     """
 
     kind: OperationKind

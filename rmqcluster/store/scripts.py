@@ -179,10 +179,7 @@ START_OPERATION = script("""
 local id, kind, subject, executor, by = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local epoch, seconds, consent, target, why = tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12], ARGV[13], ARGV[14]
 if epoch > 0 and not holds_lease(epoch) then return 0 end
-if redis.call('EXISTS', operation_key) ~= 0 then
-  local found = object(operation_key)
-  if not found or found.kind ~= kind or found.subject ~= subject or found.by ~= by then return 0 end
-end
+if redis.call('EXISTS', operation_key) ~= 0 then return 0 end
 local fields = {{'id', id}, {'kind', kind}, {'subject', subject}, {'executor', executor}, {'by', by},
   {'epoch', epoch > 0 and epoch or number(read(epoch_key))}, {'since', unix_seconds()}, {'seconds', seconds},
   {'consent', consent == '1'}, {'why', why}}

@@ -361,9 +361,7 @@ class MemoryStore:
         s = self.state
         if action.epoch > 0 and not self._holds_lease(action.epoch):
             return False
-        found = s.live_operation()
-        asked = (action.kind, action.subject, action.by)
-        if found is not None and (found.kind, found.subject, found.by) != asked:
+        if s.live_operation() is not None:
             return False
         operation = Operation(
             id=action.id or f"{s.draw.getrandbits(48):012x}",
