@@ -24,7 +24,11 @@ def tool_environment(settings: Settings, inherited: Mapping[str, str]) -> dict[s
     passed.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     if "." in settings.host:  # Erlang refuses a dot in short names
         passed["RABBITMQ_USE_LONGNAME"] = "true"
-    return passed | {"HOME": str(settings.paths.home), "RABBITMQ_NODENAME": settings.node}
+    return passed | {
+        "HOME": str(settings.paths.home),
+        "RABBITMQ_NODENAME": settings.node,
+        "RABBITMQ_MNESIA_BASE": str(settings.paths.mnesia_base),  # for the tools that work on a node that is down
+    }
 
 
 def broker_environment(
@@ -38,7 +42,6 @@ def broker_environment(
     environment = tool_environment(settings, inherited)
     environment |= {name: inherited[name] for name in _ONLY_SERVER if name in inherited}
     environment |= {
-        "RABBITMQ_MNESIA_BASE": str(settings.paths.mnesia_base),
         "RABBITMQ_CONFIG_FILE": str(settings.paths.config_file),
         "RABBITMQ_CONFIG_FILES": str(conf_directory),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(settings.paths.enabled_plugins),

@@ -67,6 +67,14 @@ _ = case Heirs =/= [] andalso erlang:function_exported(rabbit_khepri, transfer_l
     true -> (catch rabbit_khepri:transfer_leadership(Heirs)); false -> ok end,
 base64:encode(iolist_to_binary(rabbit_json:encode(Given)))."""
 
+_RESTART_REPLICAS = """
+Nodes = fun(Q) -> case maps:get(nodes, amqqueue:get_type_state(Q), []) of
+    Map when is_map(Map) -> maps:keys(Map); List -> List end end,
+_ = [catch rabbit_quorum_queue:restart_server({Ra, node()}) || Q <- rabbit_amqqueue:list(),
+    amqqueue:get_type(Q) =:= rabbit_quorum_queue, lists:member(node(), Nodes(Q)),
+    {Ra, _} <- [amqqueue:get_pid(Q)], whereis(Ra) =:= undefined],
+base64:encode(<<"null">>)."""
+
 _ADD_STREAMS = """
 Node = binary_to_existing_atom(%s, utf8),
 _ = [catch rabbit_stream_queue:add_replica(%s, Name, Node) || Name <- %s],
@@ -177,10 +185,14 @@ class Replicas:
         self._tools.run("rabbitmq-upgrade", "drain", deadline_seconds=DRAIN_SECONDS)
 
     def revive(self) -> None:
+        """Out of maintenance, with all replicas running again (3.10 leaves those stopped that led at the drain)."""
         self._tools.run("rabbitmq-upgrade", "revive", deadline_seconds=DRAIN_SECONDS)
+        self._tools.eval_json(_RESTART_REPLICAS, deadline_seconds=DRAIN_SECONDS)
 
-    def forget(self, node: str) -> None:
+    def forget(self, node: str, *, leave_streams: bool = False) -> None:
         """Take `node`, which does not run, out of the cluster; returns when nothing lists it any more.
+
+        `leave_streams`: but streams, whose replicas cannot be taken off where their majority is gone (3.10).
 
         RabbitMQ ignores what fails in between on 3.10 and reports it on 4.x with the node already out; so what is
         left is looked for, and taken off again.
@@ -196,7 +208,8 @@ class Replicas:
                 trouble = f" ({error})"  # it is out; what the command could not do is done below
         while True:
             report, listing = self.queues(), self._listing(node)
-            held = [queue.label for queue in report.queues if queue.is_replicated and node in queue.members]
+            kept = (QueueKind.CLASSIC, QueueKind.STREAM) if leave_streams else (QueueKind.CLASSIC,)
+            held = [queue.label for queue in report.queues if queue.kind not in kept and node in queue.members]
             if not listing and not held:
                 return
             if self._monotonic() >= deadline:

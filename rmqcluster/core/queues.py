@@ -102,9 +102,12 @@ def missing(report: QueueReport, running: frozenset[str], default: int = 3) -> t
 
 
 def strays(report: QueueReport) -> tuple[tuple[QueueFacts, str], ...]:
-    """Replicas on nodes that are no members of the cluster any more: what an interrupted forget leaves."""
-    found = ((q, node) for q in report.queues if q.is_replicated for node in sorted(q.members - report.members))
-    return tuple(sorted(found, key=lambda pair: (_order(pair[0]), pair[1])))
+    """Replicas on nodes that are no members of the cluster any more: what an interrupted forget leaves.
+
+    Without a leader a queue can let none go.
+    """
+    able = (q for q in sorted(report.queues, key=_order) if q.is_replicated and q.leader is not None)
+    return tuple((q, node) for q in able for node in sorted(q.members - report.members))
 
 
 def missing_count(report: QueueReport, running: frozenset[str], default: int = 3) -> int:
