@@ -6,7 +6,7 @@ SEEDS ?= 1000
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-status demo-kill demo-start demo-down status health test test-matrix lint bench sim docs
+.PHONY: help setup demo demo-status demo-kill demo-start demo-down status health test test-failover test-matrix lint bench sim docs
 
 help: ## show this list
 	@printf 'usage: make TARGET\n\n'
@@ -38,6 +38,9 @@ health: setup ## health report (of the demo)
 
 test: setup ## run all tests, those with real brokers last (TESTS=tests/core for some)
 	@$(PYTHON) -m pytest $(TESTS)
+
+test-failover: setup ## kill the master under load; exit 1 on a lost message or a missed deadline (TARGET=demo)
+	@$(PYTHON) -m tests.failover --target '$(or $(TARGET),demo)'
 
 test-matrix: setup ## the failure matrix, row by row, on real brokers; cuts of the network need root (ROW=d3)
 	@$(PYTHON) -m pytest tests/matrix $(if $(ROW),-k 'test_$(ROW)_')

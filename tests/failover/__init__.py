@@ -1,0 +1,1 @@
+"""A failover under load, counted message by message."""
