@@ -74,6 +74,9 @@ def _fail_over(target: Target, ledger: Ledger, report: Report, say: Say) -> None
         _await(lambda: any(_misses(target, name, victim) for name in survivors), limit, "the loss is noticed")
     with _timed(report, "elected", killed_at):
         _await(lambda: _elected(target, survivors, victim), killed_at + limit - time.monotonic(), "a new master")
+    with _timed(report, "removed", killed_at):
+        left = killed_at + limit - time.monotonic()
+        _await(lambda: not any(_is_registered(target, n, victim) for n in survivors), left, "it is out of the members")
     seconds = target.ttl_seconds + target.settle_seconds + GRACE_SECONDS
     with _timed(report, "balanced", killed_at):
         _await(lambda: _is_balanced(target, survivors), seconds, "leaders are spread over the survivors")
@@ -83,7 +86,8 @@ def _fail_over(target: Target, ledger: Ledger, report: Report, say: Say) -> None
     started_at = time.monotonic()
     target.start(victim)
     with _timed(report, "rejoined", started_at):
-        _await(lambda: _is_member(target, survivors[0], victim), REJOIN_SECONDS, f"{victim} is a member again")
+        both = (survivors[0], victim)
+        _await(lambda: all(_is_member(target, n, victim) for n in both), REJOIN_SECONDS, f"{victim} is a member again")
     with _timed(report, "balanced again", started_at):
         seconds = target.settle_seconds + GRACE_SECONDS
         _await(lambda: _is_whole(target, survivors[0], nodes), seconds, "replicas and balance over all members")
@@ -116,6 +120,12 @@ def _misses(target: Target, asked: str, victim: str) -> bool:
         return False
     row = next((row for row in status["members"] if row["node"] == victim), None)
     return row is None or row["running"] is False or row["registered"] is False or status["master"] != victim
+
+
+def _is_registered(target: Target, asked: str, name: str) -> bool:
+    """By the word of `asked`; as long as it does not answer, nothing has changed."""
+    status = target.status(asked)
+    return status is None or any(row["node"] == name and row["registered"] is not False for row in status["members"])
 
 
 def _elected(target: Target, survivors: list[str], victim: str) -> bool:
@@ -156,6 +166,7 @@ def lines(report: Report) -> list[str]:
     names = {
         "noticed": "noticed after",
         "elected": "new master after",
+        "removed": "out of members after",
         "balanced": "balanced after",
         "rejoined": "rejoined after",
         "balanced again": "whole again after",
