@@ -78,10 +78,12 @@ Failed = [element(4, amqqueue:get_name(Q)) || {Q, Key} <- Keys, rpc:yield(Key) =
 base64:encode(iolist_to_binary(rabbit_json:encode(
     [<<"the stream coordinator">> || not Coordinated] ++ Failed)))."""
 
+# Forgetting a member deletes its classic queues; one that Khepri dropped at the boot was never forgotten.
 _DROP_CLASSIC = """
-_ = code:ensure_loaded(rabbit_amqqueue),
 Lost = [binary_to_atom(Text, utf8) || Text <- %s],
-_ = [catch rabbit_amqqueue:forget_all_durable(N) || N <- Lost],
+_ = [catch rabbit_amqqueue:internal_delete(Q, <<"rmqcluster">>) || Q <- rabbit_amqqueue:list(),
+    amqqueue:get_type(Q) =:= rabbit_classic_queue, is_pid(amqqueue:get_pid(Q)),
+    lists:member(node(amqqueue:get_pid(Q)), Lost)],
 base64:encode(<<"null">>)."""
 
 
