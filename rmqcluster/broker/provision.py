@@ -52,11 +52,24 @@ class Upkeep(Protocol):
     def revive(self) -> None: ...
 
 
+class GoingOnAlone(Protocol):
+    """The last resort (`Recovery`)."""
+
+    def prepare_boot(self) -> None: ...
+
+    def release(self) -> None: ...
+
+    def settle(self, lost: frozenset[str]) -> tuple[str, ...]: ...
+
+
 class Acts(Protocol):
     """The commands that provisioning needs (`Ctl`)."""
 
     @property
     def replicas(self) -> Upkeep: ...
+
+    @property
+    def recovery(self) -> GoingOnAlone: ...
 
     def facts(self) -> dict[str, object]: ...
 
@@ -127,6 +140,8 @@ class Provisioner:
         self.queues, self.grow, self.rebalance = upkeep.queues, upkeep.grow, upkeep.rebalance
         self.forget, self.drain, self.revive = upkeep.forget, upkeep.drain, upkeep.revive
         self.prepare_stop = upkeep.prepare_stop
+        alone = acts.recovery
+        self.prepare_boot, self.release, self.settle = alone.prepare_boot, alone.release, alone.settle
         self._sleep = sleep
         self._monotonic = monotonic
 
@@ -135,7 +150,7 @@ class Provisioner:
         self._acts.join(target)
 
     def provision(self, cluster_id: str) -> None:
-        """Bring accounts, permissions and topology in unless the stamp says they are, then grow replicas.
+        """Bring accounts, permissions and topology in, unless the stamp says they are.
 
         Raises CommandFailed; run it again then.
         """
@@ -149,7 +164,6 @@ class Provisioner:
                 self._acts.delete_user("guest")
             self._await_topology()
             self._acts.set_global_parameter(PARAMETER, {"cluster_id": cluster_id, "stamp": stamp})
-        self.grow()
 
     def _await_topology(self) -> None:
         """Until every quorum queue of the file is there: the import may go on behind the command's back."""

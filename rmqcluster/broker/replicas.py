@@ -169,7 +169,7 @@ class Replicas:
             if not moves:
                 return
             if self._monotonic() >= deadline:
-                raise CommandFailed(f"{len(moves)} queue leaders did not move, {moves[0].name} first", exit_status=None)
+                raise CommandFailed(f"leaders of {len(moves)} queues did not move, {moves[0].name} first", exit_status=None)
             self._move(moves)
             self._sleep(_LOOK_AGAIN_SECONDS)
 

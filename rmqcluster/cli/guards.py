@@ -119,8 +119,11 @@ def rejoin(view: StoreView, node: str) -> str | None:
 
 
 def recover(view: StoreView, verdict: Verdict, node: str) -> str | None:
-    """Only while no majority serves and too few disks are there to come back by themselves."""
-    if verdict is not Verdict.UNAVAILABLE:
+    """Only while no majority is seen to serve and too few disks are there to come back by themselves.
+
+    Hosts that are gone cannot say that they do not serve, so unknown is no obstacle: Redis hears nothing of them.
+    """
+    if verdict not in (Verdict.UNAVAILABLE, Verdict.UNKNOWN):
         return f"the cluster is {verdict}: going on alone is for a majority that is lost for good"
     said = view.announcements.get(node)
     if said is None:

@@ -358,7 +358,7 @@ def tell_twin(o: Observation) -> Outcome:
 
 def wait_for_boot(o: Observation) -> Outcome:
     said = f"; it says: {o.broker.waits_for}" if o.broker.waits_for else ""
-    if o.broker.purpose is Purpose.DATA:
+    if o.broker.purpose is Purpose.DATA or e.stage(o) is Stage.MEMBER:
         missing = sorted(set(o.disk.marker.members if o.disk.marker else ()) - {o.me} - set(e.peer_views(o)))
         whom = f"; it needs a majority, not heard: {', '.join(missing)}" if missing else ""
         return Outcome(text=f"the broker boots with its own data{whom}{said}", state="booting")

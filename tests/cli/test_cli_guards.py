@@ -89,6 +89,7 @@ ACCEPTED: list[tuple[str, Callable[[], str | None]]] = [
     ("a blank one, too", lambda: guards.replace(blank(DiskKind.BLANK), C)),
     ("a forgotten member may join anew", lambda: guards.rejoin(forgotten(), C)),
     ("the last one may go on alone", lambda: guards.recover(alone(), Verdict.UNAVAILABLE, A)),
+    ("gone hosts cannot say that they are", lambda: guards.recover(alone(), Verdict.UNKNOWN, A)),
 ]
 
 REFUSED: list[tuple[str, Callable[[], str | None]]] = [
@@ -164,7 +165,6 @@ REFUSED: list[tuple[str, Callable[[], str | None]]] = [
     ),
     ("the cluster is healthy", lambda: guards.recover(cluster(), Verdict.HEALTHY, A)),
     ("the cluster is degraded", lambda: guards.recover(without(cluster(), C), Verdict.DEGRADED, A)),
-    ("the cluster is unknown", lambda: guards.recover(alone(), Verdict.UNKNOWN, A)),
     ("the supervisor of rabbit@b is not heard", lambda: guards.recover(alone(), Verdict.UNAVAILABLE, B)),
     (
         "rabbit@a has no data (amnesic)",
