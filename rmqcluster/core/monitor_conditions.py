@@ -99,7 +99,7 @@ def silent(o: Observation) -> list[str]:
 
 def all_silent_at_once(o: Observation) -> bool:
     rest = [n for n in store(o).members if n != o.me]
-    return len(rest) > 1 and len(silent(o)) == len(rest)
+    return len(rest) > 1 and len(silent(o)) == len(rest) and not e.stands_recovered(o)
 
 
 def somebody_gone(o: Observation) -> bool:

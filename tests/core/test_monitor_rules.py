@@ -136,6 +136,17 @@ def test_820_suspects_the_store() -> None:
     fires(820, four)
 
 
+def test_830_a_recovered_member_lays_the_others_off() -> None:
+    """830: who goes on alone on a person's word is not told by the silence of those who were given up."""
+    assert DATA.marker is not None
+    alone = View(frozenset({A}), frozenset({A}))
+    o = holder(alone, (says(B),), heartbeats={A: 9.0}, record=Record(ID, 1, A))
+    sole = replace(o, disk=replace(DATA, marker=replace(DATA.marker, sole=True)))
+
+    assert fires(830, sole, act.RemoveMember, act.RemoveMember).rule == 830
+    fires(710, o, act.ReleaseLease)
+
+
 def test_830_removes_who_is_gone() -> None:
     """830: no heartbeat, and the brokers of a majority miss it: out of the members, by lease and epoch."""
     decision = fires(830, c_silent(), act.RemoveMember)
