@@ -92,6 +92,18 @@ _ = [catch Delete(VHost, Name) || [VHost, Name] <- %s],
 _ = (catch ra:remove_member({rabbit_stream_coordinator, node()}, {rabbit_stream_coordinator, Node})),
 base64:encode(<<"null">>)."""
 
+# Nobody may be left to agree to the deletion: then its record goes alone (a queue to 4.x, its name to 3.10).
+_DELETE_QUEUES = """
+User = <<"rmqcluster">>,
+Delete = fun(VHost, Name) ->
+    Resource = rabbit_misc:r(VHost, queue, Name),
+    Known = case rabbit_amqqueue:lookup(Resource) of {ok, Q} -> [Q]; _ -> [] end,
+    case catch [{ok, _} = rabbit_amqqueue:delete(Found, false, false, User) || Found <- Known] of
+        [_] -> ok;
+        _ -> [catch rabbit_amqqueue:internal_delete(What, User) || What <- Known ++ [Resource]] end end,
+_ = [catch Delete(VHost, Name) || [VHost, Name] <- %s],
+base64:encode(<<"null">>)."""
+
 _WHO_LISTS = """
 Node = binary_to_atom(%s, utf8),
 _ = code:ensure_loaded(rabbit_nodes),
@@ -169,7 +181,9 @@ class Replicas:
             if not moves:
                 return
             if self._monotonic() >= deadline:
-                raise CommandFailed(f"leaders of {len(moves)} queues did not move, {moves[0].name} first", exit_status=None)
+                raise CommandFailed(
+                    f"leaders of {len(moves)} queues did not move, {moves[0].name} first", exit_status=None
+                )
             self._move(moves)
             self._sleep(_LOOK_AGAIN_SECONDS)
 
@@ -195,7 +209,8 @@ class Replicas:
         `leave_streams`: but streams, whose replicas cannot be taken off where their majority is gone (3.10).
 
         RabbitMQ ignores what fails in between on 3.10 and reports it on 4.x with the node already out; so what is
-        left is looked for, and taken off again.
+        left is looked for, and taken off again. What had its only replica there is deleted, as RabbitMQ deletes the
+        node's classic queues: the caller has asked before.
         """
         deadline = self._monotonic() + FORGET_SECONDS
         trouble = ""
@@ -228,6 +243,10 @@ class Replicas:
         if node in report.members:
             return
         held = [queue for queue in report.queues if queue.is_replicated and node in queue.members]
+        lost = [[queue.vhost, queue.name] for queue in held if queue.members == {node}]
+        for some in _chunks(lost, NAMES_AT_ONCE):
+            self._tools.eval_json(_DELETE_QUEUES % as_json(some), deadline_seconds=SHRINK_SECONDS)
+        held = [queue for queue in held if queue.members != {node}]
         if any(queue.kind is QueueKind.QUORUM for queue in held):
             self._tools.run("rabbitmq-queues", "shrink", node, deadline_seconds=SHRINK_SECONDS)
         streams = [[queue.vhost, queue.name] for queue in held if queue.kind is QueueKind.STREAM]
