@@ -61,6 +61,10 @@ class Cluster:
 
     # Members
 
+    def address(self, number: int) -> str:
+        """Where this member's ports answer us."""
+        return HOST
+
     def name(self, number: int) -> str:
         return self.demo.node(number).name
 
@@ -107,6 +111,10 @@ class Cluster:
 
     def kill_broker(self, number: int) -> None:
         os.kill(self.broker_pid(number), signal.SIGKILL)
+
+    def kill_supervisor(self, number: int) -> None:
+        """SIGKILL of the supervisor alone."""
+        os.kill(self.supervisor_pid(number), signal.SIGKILL)
 
     def terminate(self, *numbers: int) -> None:
         """SIGTERM to the supervisors, as `docker stop` does; returns at once."""
@@ -217,6 +225,11 @@ class Cluster:
         """The volume is gone (or only the broker's part of it), but kept aside: `return_disk` brings it back."""
         lost = self.mnesia(number) / self.name(number) if only_data else self.mnesia(number)
         lost.rename(self._aside(number))
+
+    def wipe_disk(self, number: int) -> None:
+        """The volume is gone for good; what comes back under this name is blank."""
+        self.lose_disk(number)
+        shutil.rmtree(self._aside(number))
 
     def return_disk(self, number: int) -> None:
         """The good volume is mounted again, in place of whatever is there now."""

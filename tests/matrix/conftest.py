@@ -22,6 +22,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
+def formed() -> Iterator[Cluster]:
+    """Three members, shared by the tests of one module: each leaves them as it found them."""
+    made = Cluster()
+    try:
+        made.form()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
 def networked() -> Iterator[NetCluster]:
     """Three members and Redis on machines of their own, shared by the tests of one module."""
     reason = why_impossible()

@@ -1,15 +1,49 @@
 """What the rows of the matrix share: messages, what Redis says, what members say."""
 
+import http.client
 import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pika
 from cluster import Cluster
+from failover.ledger import Account, Endpoint, Ledger
 from support import wait_until
 
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 QUEUE = "tasks.normal"
 SERVE_SECONDS = 30
+WARM_UP_MESSAGES = 30
+UNHEARD = (OSError, http.client.HTTPException, ValueError, KeyError, TypeError)
+
+
+@contextmanager
+def under_load(cluster: Cluster) -> Iterator[Ledger]:
+    """A ledger publishes through all members meanwhile. Then the cluster is healed, and no confirmed message may be
+    missing (H1)."""
+    endpoints = [Endpoint(cluster.address(n), cluster.demo.node(n).amqp_port) for n in cluster.numbers]
+    account = Account("admin", cluster.secret("admin"))
+    ledger = Ledger(endpoints, account, queues=3, publishers=2, prefix="matrix")
+    ledger.declare()
+    ledger.start()
+    try:
+        wait_until(lambda: ledger.confirmed() > WARM_UP_MESSAGES, SERVE_SECONDS, "the load runs")
+        yield ledger
+        cluster.heal()
+    finally:
+        ledger.stop()
+    summary = ledger.drain()
+    ledger.delete()
+    assert not summary.lost, f"{len(summary.lost)} confirmed messages are lost: {summary.outcomes}"
+    assert not summary.unexpected
+
+
+def goes_on(ledger: Ledger, seconds: float = SERVE_SECONDS) -> None:
+    """Messages are confirmed from now on."""
+    before = ledger.confirmed()
+    wait_until(lambda: ledger.confirmed() > before + WARM_UP_MESSAGES, seconds, "messages are confirmed")
 
 
 def publish(cluster: Cluster, number: int, *bodies: bytes, seconds: float = SERVE_SECONDS) -> None:
@@ -101,3 +135,52 @@ def identity(cluster: Cluster) -> list[object]:
 
 def _marker(cluster: Cluster, number: int) -> dict[str, Any]:
     return cluster.marker(number) or {}
+
+
+def listed(cluster: Cluster, by: int) -> set[str]:
+    """Whom this broker lists; everybody while it cannot be asked: unknown is not forgotten."""
+    try:
+        return cluster.member_names(by)
+    except UNHEARD:
+        return {cluster.name(n) for n in cluster.numbers}
+
+
+def queues(cluster: Cluster, by: int) -> dict[str, dict[str, Any]]:
+    """The queues of /fog by the word of this member; empty while it does not answer."""
+    try:
+        status, rows = cluster.api(by, "/api/queues/%2Ffog")
+    except UNHEARD:
+        return {}
+    return {row["name"]: row for row in rows} if status == 200 else {}
+
+
+def whole(cluster: Cluster, by: int, replicas: int = 3) -> bool:
+    """Does every quorum queue have all its replicas, online?"""
+    rows = [row for row in queues(cluster, by).values() if row.get("type") == "quorum"]
+    return bool(rows) and all(len(row.get("online") or ()) == len(row.get("members") or ()) == replicas for row in rows)
+
+
+def leaders(cluster: Cluster, by: int) -> dict[str, int]:
+    """Node name -> how many quorum queues it leads."""
+    found = dict.fromkeys((cluster.name(n) for n in cluster.numbers), 0)
+    for row in queues(cluster, by).values():
+        if row.get("type") == "quorum" and row.get("leader") in found:
+            found[str(row["leader"])] += 1
+    return found
+
+
+def words(done: "subprocess.CompletedProcess[str]") -> str:
+    """Everything that a command said."""
+    return done.stdout + done.stderr
+
+
+def operation(cluster: Cluster) -> dict[str, Any] | None:
+    with cluster.redis() as client:
+        raw = client.get("rabbitmq:cluster:operation")
+    return None if raw is None else dict(json.loads(str(raw)))
+
+
+def forget(cluster: Cluster, number: int, by: int, *more: str) -> "subprocess.CompletedProcess[str]":
+    """A person's `rmqcluster forget`, with the name typed."""
+    name = cluster.name(number)
+    return cluster.cli(by, "forget", name, "--node", name, "--yes", *more)
