@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import pika
 import redis
+from failover.ledger import Account, Endpoint, Ledger
 from support import wait_until
 
 from rmqcluster.broker.account import MONITOR_USER, monitor_password
@@ -24,6 +25,7 @@ from rmqcluster.broker.version import find_scripts
 from rmqcluster.config.settings import Secret
 from rmqcluster.demo import acts, layout, node, proc, services, state, watch
 from rmqcluster.demo.state import DemoState
+from rmqcluster.errors import ExitCode
 
 HOST = "127.0.0.1"
 BACK_SECONDS = 60.0
@@ -194,6 +196,18 @@ class Cluster:
         """`rmqcluster …` as typed beside that member; `answer` is what the person types when asked."""
         return self._run(number, [sys.executable, "-m", "rmqcluster", *arguments], answer)
 
+    def ask(self, number: int, *arguments: str) -> str:
+        """An operation, asked for until nobody else is busy; what it said. Fails the test when it fails."""
+        done: list[subprocess.CompletedProcess[str]] = []
+
+        def is_free() -> bool:
+            done.append(self.cli(number, *arguments))
+            return done[-1].returncode != ExitCode.TRY_AGAIN
+
+        wait_until(is_free, 60, f"{arguments[0]} gets its turn")
+        assert done[-1].returncode == 0, f"{' '.join(arguments)}: {done[-1].stdout}{done[-1].stderr}"
+        return done[-1].stdout
+
     def ctl(self, number: int, *arguments: str, tool: str = "rabbitmqctl") -> str:
         """RabbitMQ's own tool, as its user, beside that member; what it said. Fails the test when it fails."""
         done = self._run(number, [find_scripts(os.environ).path(tool), *arguments])
@@ -239,6 +253,10 @@ class Cluster:
         if place.exists():
             shutil.rmtree(place)
         aside.rename(place)
+
+    def drop_disk(self, number: int) -> None:
+        """The volume that was lost is gone for good."""
+        shutil.rmtree(self._aside(number))
 
     def _aside(self, number: int) -> Path:
         return self.demo.node_directory(number) / "mnesia-aside"
@@ -294,7 +312,18 @@ class Cluster:
     def write_secret(self, name: str, value: str) -> Path:
         return layout.write(self.demo.directory / name, value + "\n", self.owner, 0o600)
 
+    def history(self, kind: str) -> list[str]:
+        """What was told of this kind, oldest first."""
+        with self.redis() as client:
+            rows = client.xrange("rabbitmq:events")
+        return [fields["text"] for _, fields in rows if fields["kind"] == kind]
+
     # Brokers
+
+    def ledger(self, *numbers: int, queues: int = 3) -> Ledger:
+        """A load through these members that counts every message; not started."""
+        ends = [Endpoint(HOST, self.demo.node(number).amqp_port) for number in numbers or self.numbers]
+        return Ledger(ends, Account("admin", self.secret("admin")), queues=queues, publishers=2)
 
     def api(self, number: int, path: str, user: str = "admin", password: str | None = None) -> tuple[int, Any]:
         """GET of the management API: status and JSON. Raises OSError while nobody answers."""
