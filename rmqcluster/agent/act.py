@@ -25,11 +25,20 @@ STORE_ACTIONS = (
     a.RemoveMember,
     a.SetMaster,
     a.StartOperation,
+    a.ClaimOperation,
+    a.ReadyOperation,
     a.EndOperation,
     a.ForgetName,
     a.OfferFounder,
     a.Leave,
 )
+
+
+def end_of_failover(act: a.StoreAction, done: bool) -> a.EndOperation | None:
+    """A label that moved on a person's word ends the operation that asked for it."""
+    if isinstance(act, a.SetMaster) and act.operation is not None and done:
+        return a.EndOperation(act.operation, "done", act.reason)
+    return None
 
 
 class LongActs(Protocol):
@@ -121,7 +130,7 @@ class Hands:
         self._record("boot", d.reason, d.rule, act.epoch)
 
     def _stop(self, act: a.StopBroker, o: Observation, d: Decision) -> None:
-        self._memory.stop_signalled = True
+        self._memory.stop_signalled = o.stop_asked_at is not None
         self._broker.terminate()
         self._record("stop", act.reason, d.rule)
 
@@ -181,19 +190,28 @@ class Hands:
             try:
                 act()
             except (CommandFailed, StoreUnavailable, RmqclusterError) as error:
-                self._memory.act_failed_at = self._clock.monotonic()
+                self._failed(name)
                 self.event("failed", f"{name}: {error}", d.rule, epoch)
             else:
-                self._memory.act_failed_at = None
+                self._memory.act_failed_at, self._memory.failures = None, 0
                 if not quiet:
                     self.event(name, f"done: {d.reason}", d.rule, epoch)
 
         self._long_acts.run(name, guarded)
 
+    def _failed(self, name: str) -> None:
+        now = self._clock.monotonic()
+        if name == "provision":
+            self._memory.provision_failed_at = now
+        else:
+            self._memory.act_failed_at, self._memory.failures = now, self._memory.failures + 1
+
     def _store_act_done(self, act: a.StoreAction, done: bool) -> None:
-        if isinstance(act, a.SetMaster) and act.operation is not None and done:
-            self._memory.ending = a.EndOperation(act.operation, "done", act.reason)
-            self._worker.submit(self._memory.ending)
+        ending = end_of_failover(act, done)
+        if ending is not None:
+            self._memory.handled |= {ending.operation.id}
+            self._memory.ending = ending
+            self._worker.submit(ending)
         said = {
             a.ClaimFounding: "the founding claim is mine",
             a.CommitFounding: "the cluster is committed",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from signal import SIGINT, SIGTERM
 
-from rmqcluster.agent.act import STORE_ACTIONS
+from rmqcluster.agent.act import STORE_ACTIONS, end_of_failover
 from rmqcluster.agent.journal import Journal
 from rmqcluster.agent.memory import Identity, Memory
 from rmqcluster.agent.ports import Beat, BrokerApi, BrokerFacts, Clock, Event
@@ -120,6 +120,7 @@ class LoneMonitor:
             view=view,
             disk=Disk(marker is not None, marker, self._epoch),
             marked=self._memory.marked,
+            handled=self._memory.handled,
             missed_since=dict(self._memory.missed_since),
         )
 
@@ -144,6 +145,13 @@ class LoneMonitor:
         self._worker.submit(Event(self._identity.me, kind, text, rule, epoch))
 
     def _store_act_done(self, action: a.StoreAction, done: bool) -> None:
+        ending = end_of_failover(action, done)
+        if ending is not None:
+            self._memory.handled |= {ending.operation.id}
+            self._worker.submit(ending)
+        if isinstance(action, a.EndOperation) and done:
+            told = Event(self._identity.me, action.outcome, action.text, operation=action.operation.id)
+            self._worker.submit(told)
         text = "the monitor lease is mine" if isinstance(action, a.TakeLease) else getattr(action, "reason", "")
         if isinstance(action, a.RemoveMember):
             text = f"LOST {action.node}: {action.reason}"

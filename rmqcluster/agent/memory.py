@@ -55,6 +55,8 @@ class Memory:
     lease_since: float | None = None
     marked: frozenset[str] = frozenset()
     act_failed_at: float | None = None
+    failures: int = 0
+    provision_failed_at: float | None = None
     handled: frozenset[str] = frozenset()
     ending: EndOperation | None = None  # told again until the record is gone
     held: tuple[Operation, float] | None = None  # the operation that I carry out, and when it is overdue
@@ -151,6 +153,8 @@ def observe(
         busy=busy,
         wanted_stamp=identity.wanted_stamp,
         act_failed_at=memory.act_failed_at,
+        failures=memory.failures,
+        provision_failed_at=memory.provision_failed_at,
         hopeless_since=max(memory.started_at, memory.hopeless_since),
         predecessor=identity.predecessor,
         was_registered=memory.was_registered,

@@ -11,12 +11,23 @@ from rmqcluster.agent.memory import Identity, Memory
 from rmqcluster.agent.ports import Clock, Commands, Store, Volume
 from rmqcluster.core import queues as q
 from rmqcluster.core import upkeep as u
-from rmqcluster.core.actions import EndOperation, ForgetName, Perform, StoreAction
-from rmqcluster.core.model import DiskKind, Marker, Observation, OperationKind, Stage, StoreView
+from rmqcluster.core.actions import (
+    ClaimOperation,
+    EndOperation,
+    ForgetName,
+    Perform,
+    ReadyOperation,
+    StoreAction,
+)
+from rmqcluster.core.model import BrokerPhase, DiskKind, Marker, Observation, OperationKind, Stage, StoreView
 from rmqcluster.core.operations import STOPPING_TAKES_SECONDS, step
 from rmqcluster.errors import CommandFailed, OperationRefused, RmqclusterError, StoreUnavailable
 
 Tell = Callable[[str, str, str], None]  # kind, text, id of the operation
+
+
+class NotMine(RmqclusterError):
+    """The record is gone, or somebody else may carry it out now."""
 
 
 class Performer:
@@ -56,42 +67,58 @@ class Performer:
         try:
             self._still_mine(act, o)
             text = self._acts[operation.kind](act, o)
+        except NotMine as moved:
+            self._memory.handled -= {step(operation, act.part)}
+            self._fail("waiting", f"{operation.kind} was not begun here: {moved}", operation.id)
         except OperationRefused as refusal:
             self._end(EndOperation(operation, "refused", str(refusal)), failed=True)
         except StoreUnavailable as error:
             self._memory.handled -= {step(operation, act.part)}  # nothing was begun: it is looked at again
             self._fail("failed", f"{operation.kind} was not begun: {error}", operation.id)
         except RmqclusterError as error:
-            if isinstance(error, CommandFailed) and error.timed_out:
-                self._fail("unknown", f"{error}; nothing else starts before its deadline", operation.id)
-            elif operation.kind is OperationKind.STOP or act.part > 1:
+            if operation.kind is OperationKind.STOP or act.part > 1:
                 self._memory.handled -= {step(operation, act.part)}
                 self._fail("waiting", f"{operation.kind}: {error}", operation.id)  # it is tried again
+            elif isinstance(error, CommandFailed) and error.timed_out:
+                self._fail("unknown", f"{error}; nothing else starts before its deadline", operation.id)
             else:
                 self._end(EndOperation(operation, "failed", str(error)), failed=True)
+        except Exception as bug:
+            self._fail("bug", f"{operation.kind}: {bug!r}; its record stays until its deadline", operation.id)
+            raise
         else:
-            self._memory.act_failed_at = None
+            self._memory.act_failed_at, self._memory.failures = None, 0
             if text:
                 self._end(EndOperation(operation, "done", text), failed=False)
 
     def _end(self, end: EndOperation, failed: bool) -> None:
         if failed:
-            self._memory.act_failed_at = self._clock.monotonic()
+            self._count_failure()
         self._memory.ending = end
         self._submit(end)
 
     def _fail(self, kind: str, text: str, operation_id: str) -> None:
-        self._memory.act_failed_at = self._clock.monotonic()
+        self._count_failure()
         self._tell(kind, text, operation_id)
 
+    def _count_failure(self) -> None:
+        self._memory.act_failed_at, self._memory.failures = self._clock.monotonic(), self._memory.failures + 1
+
     def _still_mine(self, act: Perform, o: Observation) -> None:
-        """The record, and the lease under which it is done for the cluster, as they are at this moment (S12)."""
-        now = self._store.read_operation()
-        if now is None or now.id != act.operation.id:
-            raise CommandFailed(f"{act.operation.kind} was not begun: its record is gone", exit_status=None)
+        """The record, and the lease under which it is done for the cluster, as they are at this moment (S12).
+
+        What the lease holder may do is claimed in the record: the next holder leaves it alone until its deadline.
+        """
+        operation, now = act.operation, self._store.read_operation()
+        if now is None or now.id != operation.id:
+            raise NotMine("its record is gone")
         lease = self._store.read_lease() if act.epoch else None
         if act.epoch and lease != (o.store.lease if o.store else None):
-            raise CommandFailed(f"{act.operation.kind} was not begun: the lease has moved", exit_status=None)
+            raise NotMine("the lease has moved")
+        if act.part == 1 and operation.executor == "":
+            mine = lease is not None and lease.node == self._me
+            if not self._store.apply(ClaimOperation(operation, act.epoch if mine else 0)):
+                raise NotMine("somebody else has begun it")
 
     def _stop(self, act: Perform, o: Observation) -> str:
         """Leaders away. The record stays: it ends when this member has left."""
@@ -112,8 +139,8 @@ class Performer:
         critical = q.critical_without(self._commands.queues(), self._me)
         if critical:
             raise OperationRefused(f"{self._me} is needed by {u.listed(critical)}: try again when they are caught up")
+        self._memory.drained = True  # also when its end is unknown: no leader and no replica is sent there
         self._commands.drain()
-        self._memory.drained = True
         return f"{self._me} is in maintenance: no client, no leader"
 
     def _revive(self, act: Perform, o: Observation) -> str:
@@ -122,34 +149,43 @@ class Performer:
         return f"{self._me} serves again"
 
     def _forget(self, act: Perform, o: Observation) -> str:
-        """Checked on a fresh look at the queues; returns when nothing lists the subject any more."""
+        """Checked on a fresh look at the queues and a fresh reading; returns when nothing lists the subject."""
         if act.part > 1:
             return self._grow_for_join(act, o)
         operation, report = act.operation, self._commands.queues()
         node = operation.subject
-        if node in report.running or node == self._me:
-            raise OperationRefused(f"{node} runs: only a member that is down can be taken out")
-        if operation.kind is OperationKind.REPLACE:
-            self._check_wiped(node, o)
+        self._check_gone(node, report, replaced=operation.kind is OperationKind.REPLACE)
         critical = q.critical_without(report, node)
         if critical:
             raise OperationRefused(f"without {node} no majority is left for {u.listed(critical)}: bring replicas back")
         dying = () if operation.consent else q.dies_with(report, node)
         if dying:
             raise OperationRefused(f"{node} holds the only copy of {u.listed(dying)}")
-        if node in report.members:
+        self._still_mine(act, o)
+        if node in report.members or any(stray == node for _, stray in q.strays(report)):
             self._commands.forget(node)
         self._memory.queues = None
         if operation.kind is OperationKind.REPLACE:
+            self._submit(ReadyOperation(operation))
             return ""  # goes on until its subject is a member again
         if act.epoch:
             self._submit(ForgetName(node, act.epoch))
         return f"{node} is no member any more"
 
-    def _check_wiped(self, node: str, o: Observation) -> None:
-        announced = o.store.announcements.get(node) if o.store is not None else None
-        if announced is None or announced.disk in (DiskKind.DATA, DiskKind.UNMARKED):
-            words = "it is not heard" if announced is None else "it announces a disk with data"
+    def _check_gone(self, node: str, report: q.QueueReport, replaced: bool) -> None:
+        """A node that lives, by anybody's word, is never taken out; the broker would accept a paused one (facts M6)."""
+        view = self._store.snapshot()
+        said = view.announcements.get(node)
+        seen = sorted(n for n, a in view.announcements.items() if n != node and a.view and node in a.view.running)
+        if node == self._me or node in report.running or node in view.heartbeats or seen:
+            by = f", says {', '.join(seen)}" if seen else ""
+            raise OperationRefused(f"{node} runs{by}: only a member that is down can be taken out")
+        if said is not None and said.broker is not BrokerPhase.DOWN:
+            raise OperationRefused(f"the broker of {node} is {said.broker}: stop it first")
+        if not replaced:
+            return
+        if said is None or said.disk in (DiskKind.DATA, DiskKind.UNMARKED):
+            words = "it is not heard" if said is None else "it announces a disk with data"
             raise OperationRefused(f"{node} cannot be replaced: {words}; start it with an empty volume first")
 
     def _grow(self, act: Perform, o: Observation) -> str:

@@ -1,13 +1,14 @@
 """Small files that are whole or absent: written beside, synced, renamed, the directory synced."""
 
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 
 def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replace `path` in one step; a crash or a full disk leaves the old content. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")
     with suppress(FileNotFoundError):
         temporary.unlink()  # left by a crash; in a container the process id is the same every time
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)

@@ -98,6 +98,25 @@ class StartOperation:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimOperation:
+    """Begin an operation that whoever holds the lease may carry out: from now on it is mine alone.
+
+    Only if the record is still this one and nobody began it, and, with an `epoch`, only under my lease of that
+    epoch. Its deadline counts from here.
+    """
+
+    operation: Operation
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyOperation:
+    """The subject may join: only if the record is still this one."""
+
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
 class EndOperation:
     """Take the record away: only if it is still this one. `outcome` is done, failed or refused."""
 
@@ -226,6 +245,8 @@ StoreAction = (
     | RemoveMember
     | SetMaster
     | StartOperation
+    | ClaimOperation
+    | ReadyOperation
     | EndOperation
     | ForgetName
     | OfferFounder

@@ -324,7 +324,7 @@ def store_is_steady(o: Observation) -> bool:
 def running_by(o: Observation, node: str) -> Mapping[str, bool]:
     """Which brokers that see a majority say that `node` runs or does not; silence is no entry."""
     views = dict(peer_views(o))
-    if o.view is not None and o.broker.phase is BrokerPhase.READY:
+    if o.view is not None and o.broker.phase is BrokerPhase.READY and not o.standalone:
         views[o.me] = o.view
     return {n: node in v.running for n, v in views.items() if n != node and v.sees_majority()}
 
@@ -332,7 +332,7 @@ def running_by(o: Observation, node: str) -> Mapping[str, bool]:
 def is_gone(o: Observation, node: str) -> bool:
     """Evidence of S7: the brokers that see a majority, mine among them, and most of them, miss `node`."""
     said = running_by(o, node)
-    if said.get(o.me, True):
+    if said.get(o.me, not o.standalone):
         return False
     missing = sum(1 for runs in said.values() if not runs)
     return missing >= majority_of(len(said)) and missing > 0

@@ -103,6 +103,10 @@ def is_being_replaced(o: Observation) -> bool:
     return e.operation_on_me(o, OperationKind.REPLACE) is not None
 
 
+def replace_not_ready(o: Observation) -> bool:
+    return is_being_replaced(o) and not join_is_granted(o)
+
+
 def not_listed(o: Observation) -> bool:
     """A mutual member is heard, and nobody with data lists my name any more."""
     return not e.listed_by(o) and any(a.mutual for a in e.others(o).values())
@@ -114,7 +118,9 @@ def may_rejoin(o: Observation) -> bool:
 
 
 def join_is_granted(o: Observation) -> bool:
-    return e.operation_on_me(o, *JOINS) is not None
+    """A join under my name is recorded; a replacement only once my old self is forgotten everywhere."""
+    found = e.operation_on_me(o, *JOINS)
+    return found is not None and (found.ready or found.kind is not OperationKind.REPLACE)
 
 
 def cluster_is_committed(o: Observation) -> bool:
@@ -156,6 +162,12 @@ def _step_is_due(o: Observation, part: int) -> bool:
     found = e.operation_on_me(o, OperationKind.RECOVER)
     again = o.act_failed_at is None or e.waited(o, o.act_failed_at, STOP_AGAIN_SECONDS)
     return found is not None and step(found, part) not in o.handled and again
+
+
+def somebody_serves(o: Observation) -> bool:
+    """I am a member of a majority, or a broker that was asked sees one: nothing has to go on alone."""
+    views = [*e.peer_views(o).values(), *([o.view] if o.view is not None else [])]
+    return e.is_mutual(o) is True or any(v.sees_majority() and len(v.members) > 1 for v in views)
 
 
 def recover_unprepared(o: Observation) -> bool:

@@ -10,74 +10,21 @@ from rmqcluster.core.actions import (
     KillBroker,
     Leave,
     OfferFounder,
-    Perform,
     RaiseEpoch,
-    SetAside,
     StartBroker,
-    StartOperation,
     StopBroker,
     TakeOwnership,
     WriteMarker,
 )
 from rmqcluster.core.engine import Outcome
 from rmqcluster.core.member_text import cluster_name, holding, waiting_for_company
-from rmqcluster.core.model import Observation, Operation, OperationKind, Purpose, Stage
-from rmqcluster.core.operations import deadline_seconds, executor_of, in_words
+from rmqcluster.core.model import Observation, Purpose, Stage
 from rmqcluster.core.upkeep import WAITS
 from rmqcluster.errors import ExitCode
 
 
 def leave_and_exit(o: Observation) -> Outcome:
     return Outcome((Leave(final=True), ExitProcess(ExitCode.OK, "stopped on request")), state="stopped")
-
-
-def ask(o: Observation, kind: OperationKind) -> StartOperation:
-    """My own request for the operation record, about myself."""
-    return StartOperation(kind, o.me, deadline_seconds(kind, o.policy), o.me, executor_of(kind, o.me))
-
-
-def _operation(o: Observation) -> Operation:
-    found = e.operation(o)
-    assert found is not None, "guarded by a condition on the operation"
-    return found
-
-
-def ask_stop(o: Observation) -> Outcome:
-    return Outcome((ask(o, OperationKind.STOP),), state="stopping")
-
-
-def perform(o: Observation) -> Outcome:
-    operation = _operation(o)
-    stopping = operation.kind is OperationKind.STOP
-    return Outcome((Perform(operation),), in_words(operation), "stopping" if stopping else "member")
-
-
-def kill_to_recover(o: Observation) -> Outcome:
-    text = "booted again to go on alone: a person gave up the disks of the others"
-    return Outcome((KillBroker(text),), text, "recovering")
-
-
-def recover_prepare(o: Observation) -> Outcome:
-    return Outcome((Perform(_operation(o), part=1),), state="recovering")
-
-
-def wait_to_recover(o: Observation) -> Outcome:
-    return Outcome(state="recovering")
-
-
-def recover_release(o: Observation) -> Outcome:
-    return Outcome((Perform(_operation(o), part=2),), state="recovering")
-
-
-def recover_settle(o: Observation) -> Outcome:
-    return Outcome((Perform(_operation(o), part=3),), state="recovering")
-
-
-def wait_to_stop(o: Observation) -> Outcome:
-    under_way = e.operation(o)
-    other = under_way is not None and under_way.subject != o.me
-    text = f"waits for {in_words(_operation(o))}" if other else "moves the leaders of its queues away"
-    return Outcome(text=text, state="stopping")
 
 
 def leave_and_stop(o: Observation) -> Outcome:
@@ -133,24 +80,6 @@ def hold_lost_disk(o: Observation) -> Outcome:
         return Outcome(text=what + (found or f"{WAITS} the monitor to look at its queues"), state="waiting")
     do = f"mount its good disk again; only if that is gone for good: rmqcluster replace {o.me}"
     return holding(f"{what}Nothing was done: {found}", do)
-
-
-def wait_for_forget(o: Observation) -> Outcome:
-    text = f"REPLACING {o.me}: its old self is being forgotten, it joins as a new member then; client ports CLOSED"
-    return Outcome(text=text, state="replacing")
-
-
-def set_aside(o: Observation) -> Outcome:
-    text = "its old data is put aside, a copy is kept; then it joins as a new member"
-    return Outcome((SetAside(_operation(o)),), text, "rejoining")
-
-
-def ask_join(o: Observation) -> Outcome:
-    return Outcome((ask(o, OperationKind.JOIN),), "asks for its turn to join", "waiting")
-
-
-def wait_for_operation(o: Observation) -> Outcome:
-    return Outcome(text=f"its turn to join comes after {in_words(_operation(o))}", state="waiting")
 
 
 def hold_foreign(o: Observation) -> Outcome:

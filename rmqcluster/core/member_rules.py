@@ -5,6 +5,7 @@ that is up but unproven, 6xx a proven member. Only disks whose marker does not s
 """
 
 from rmqcluster.core import member_conditions as c
+from rmqcluster.core import member_operations as turn
 from rmqcluster.core import member_outcomes as then
 from rmqcluster.core.engine import Rule
 
@@ -13,19 +14,19 @@ MEMBER_RULES: tuple[Rule, ...] = (
     Rule(
         112,
         (c.stop_asked, c.broker_ready, c.stop_to_prepare, c.no_operation),
-        then.ask_stop,
+        turn.ask_stop,
         "one disruptive operation at a time, and at most one member down by choice",
     ),
     Rule(
         114,
         (c.stop_asked, c.broker_ready, c.stop_to_prepare, c.stop_is_granted),
-        then.perform,
+        turn.perform,
         "no queue may need this member, and its leaders move away first",
     ),
     Rule(
         116,
         (c.stop_asked, c.broker_ready, c.stop_to_prepare),
-        then.wait_to_stop,
+        turn.wait_to_stop,
         "a stop waits for what is under way, within its budget",
     ),
     Rule(
@@ -34,28 +35,34 @@ MEMBER_RULES: tuple[Rule, ...] = (
     Rule(130, (c.stop_asked, c.stop_budget_spent), then.kill_overdue, "every wait has an end"),
     Rule(140, (c.stop_asked,), then.wait_for_stop, "the broker is stopping in order"),
     Rule(
+        141,
+        (c.recovering, c.recover_unprepared, c.somebody_serves),
+        turn.refuse_recover,
+        "going on alone beside a majority would make two clusters",
+    ),
+    Rule(
         142,
         (c.recovering, c.recover_unprepared, c.broker_up, c.not_busy),
-        then.kill_to_recover,
+        turn.kill_to_recover,
         "a person gave up the others: it boots again to go on alone",
     ),
     Rule(
         143,
         (c.recovering, c.recover_unprepared, c.broker_down, c.not_busy),
-        then.recover_prepare,
+        turn.recover_prepare,
         "the next boot waits for nobody",
     ),
-    Rule(144, (c.recovering, c.recover_unprepared), then.wait_to_recover, "one long act at a time"),
+    Rule(144, (c.recovering, c.recover_unprepared), turn.wait_to_recover, "one long act at a time"),
     Rule(
         146,
         (c.recovering, c.recover_unreleased, c.broker_starting, c.not_busy),
-        then.recover_release,
+        turn.recover_release,
         "it waits for a majority that never comes",
     ),
     Rule(
         148,
         (c.recovering, c.recover_unsettled, c.broker_ready, c.not_busy),
-        then.recover_settle,
+        turn.recover_settle,
         "who was given up is forgotten, and the cluster gets an id of its own",
     ),
     Rule(150, (c.broker_stopping,), then.wait_for_stop, "the old broker has to end before anything new starts"),
@@ -66,15 +73,21 @@ MEMBER_RULES: tuple[Rule, ...] = (
     Rule(230, (c.broker_down, c.name_taken), then.watch_owner, "a restart within the TTL is not a twin"),
     Rule(
         233,
-        (c.broker_down, c.data_lost, c.is_being_replaced, c.not_listed, c.target_known),
+        (c.broker_down, c.data_lost, c.join_is_granted, c.not_listed, c.target_known),
         then.join,
         "its old self is forgotten: it joins as a new member",
     ),
     Rule(
         235,
-        (c.broker_down, c.lost_its_disk, c.is_being_replaced),
-        then.wait_for_forget,
+        (c.broker_down, c.replace_not_ready),
+        turn.wait_for_forget,
         "before it boots, its old self is forgotten",
+    ),
+    Rule(
+        237,
+        (c.broker_down, c.data_lost, c.not_listed, c.target_known, c.no_operation),
+        turn.ask_join,
+        "its old self is forgotten already: it joins as a new member",
     ),
     Rule(
         240,
@@ -93,7 +106,7 @@ MEMBER_RULES: tuple[Rule, ...] = (
     Rule(
         268,
         (c.broker_down, c.has_member_data, c.forgotten, c.may_rejoin),
-        then.set_aside,
+        turn.set_aside,
         "a person gave up the old data; a copy of it is kept",
     ),
     Rule(270, (c.broker_down, c.has_member_data, c.forgotten), then.hold_forgotten, "a reset needs a person"),
@@ -159,13 +172,13 @@ MEMBER_RULES: tuple[Rule, ...] = (
     Rule(
         445,
         (c.broker_down, c.target_known, c.join_not_granted, c.no_operation),
-        then.ask_join,
+        turn.ask_join,
         "one disruptive operation at a time",
     ),
     Rule(
         447,
         (c.broker_down, c.target_known, c.join_not_granted),
-        then.wait_for_operation,
+        turn.wait_for_operation,
         "one disruptive operation at a time",
     ),
     Rule(450, (c.broker_down, c.target_known), then.join, "a blank node joins the proven master"),
@@ -274,7 +287,7 @@ MEMBER_RULES: tuple[Rule, ...] = (
     Rule(
         630,
         (c.broker_ready, c.mutual, c.maintenance_asked),
-        then.perform,
+        turn.perform,
         "a person asked for it, and this member's supervisor is the one who does it",
     ),
     Rule(640, (c.broker_ready, c.mutual), then.steady, "mutual member"),

@@ -220,6 +220,7 @@ class Operation:
     consent: bool = False  # a person gave up what may be lost
     target: str | None = None  # the node that a failover is to
     why: str = ""
+    ready: bool = False  # of a replacement: its old self is forgotten, its subject may join
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +310,8 @@ class Observation:
     busy: str | None = None  # the long act under way, if any
     wanted_stamp: str | None = None  # hash of what should be provisioned; None when nothing is configured
     act_failed_at: float | None = None  # when the last long act failed; None after one that did not
+    failures: int = 0  # how many failed in a row
+    provision_failed_at: float | None = None
     hopeless_since: float = 0.0  # since when nobody founds, nobody can be joined, and my broker is down
     predecessor: str | None = None  # the instance that held the data directory's lock before; proven dead
     was_registered: bool = False  # my last beat carried a heartbeat

@@ -5,6 +5,7 @@ from rmqcluster.core import upkeep as u
 from rmqcluster.core.model import BrokerPhase, DiskKind, Observation, OperationKind, StoreView
 from rmqcluster.core.operations import KINDS
 
+PROVISION_AGAIN_SECONDS = 20.0  # after one that failed
 JOINER_PATIENCE_SECONDS = 60.0  # how long provisioning waits for members that are visibly on their way
 
 
@@ -54,14 +55,14 @@ def lease_free(o: Observation) -> bool:
 
 def failover_asked(o: Observation) -> bool:
     found = e.operation(o)
-    return found is not None and found.kind is OperationKind.FAILOVER
+    return found is not None and found.kind is OperationKind.FAILOVER and found.id not in o.handled
 
 
 def operation_to_perform(o: Observation) -> bool:
     """An operation of the cluster that nobody else may carry out, and that I have not begun."""
     found = e.operation(o)
-    mine = found is not None and found.executor == "" and not KINDS[found.kind].by_subject
-    return found is not None and mine and found.id not in o.handled and o.busy is None
+    steward = found is not None and not KINDS[found.kind].by_subject and found.kind is not OperationKind.FAILOVER
+    return found is not None and steward and found.executor == "" and found.id not in o.handled and o.busy is None
 
 
 def join_under_way(o: Observation) -> bool:
@@ -143,18 +144,20 @@ def master_vacant(o: Observation) -> bool:
 
 def must_provision(o: Observation) -> bool:
     """The broker carries another stamp than configured."""
-    if o.busy is not None or o.wanted_stamp is None or o.broker.stamp is None or u.failed_lately(o):
+    if o.busy is not None or o.wanted_stamp is None or o.broker.stamp is None:
+        return False
+    if o.provision_failed_at is not None and not e.waited(o, o.provision_failed_at, PROVISION_AGAIN_SECONDS):
         return False
     return o.broker.stamp != o.wanted_stamp
 
 
 def look_due(o: Observation) -> bool:
     """The queues were not looked at since the members changed, or something was unfinished then."""
-    provisioned = o.wanted_stamp is None or o.broker.stamp == o.wanted_stamp
-    if o.busy is not None or not provisioned or u.failed_lately(o):
+    empty = o.wanted_stamp is not None and not o.broker.stamp
+    if o.busy is not None or empty or u.failed_lately(o):
         return False
-    again = u.is_unfinished(o) and e.waited(o, o.queues_at, u.look_again_seconds(o))
-    return not u.is_current(o) or again
+    again = u.look_again_seconds(o) if u.is_unfinished(o) else u.LOOK_AT_REST_SECONDS
+    return not u.is_current(o) or e.waited(o, o.queues_at, again)
 
 
 def no_operation(o: Observation) -> bool:
@@ -184,6 +187,10 @@ def configured_unlike(o: Observation) -> list[str]:
 
 def somebody_unlike(o: Observation) -> bool:
     return bool(configured_unlike(o))
+
+
+def all_alike(o: Observation) -> bool:
+    return not configured_unlike(o)
 
 
 def all_are_here(o: Observation) -> bool:

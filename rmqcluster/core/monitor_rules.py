@@ -39,18 +39,11 @@ MONITOR_RULES: tuple[Rule, ...] = (
     Rule(840, (c.lease_is_mine, c.somebody_to_mark), then.mark, "a member whose broker runs is only marked"),
     Rule(850, (c.lease_is_mine, c.master_vacant), then.elect, "joiners need a live, proven member"),
     Rule(
-        855,
-        (c.steward, c.must_provision, c.somebody_unlike),
-        then.tell_unlike,
-        "members would undo each other's provisioning",
-    ),
-    Rule(
         860,
-        (c.steward, c.must_provision, c.all_are_here),
+        (c.steward, c.must_provision, c.all_alike, c.all_are_here),
         then.provision,
         "accounts exist only in the committed cluster",
     ),
-    Rule(870, (c.steward, c.must_provision), then.wait_for_joiners, "queues are declared with their replicas"),
     Rule(872, (c.steward, c.look_due), then.look, "whether queues are whole is read, never assumed"),
     Rule(
         876,
@@ -65,5 +58,12 @@ MONITOR_RULES: tuple[Rule, ...] = (
         then.rebalance,
         "leaders move once, after everything is quiet and caught up",
     ),
+    Rule(
+        885,
+        (c.steward, c.must_provision, c.somebody_unlike),
+        then.tell_unlike,
+        "members would undo each other's provisioning",
+    ),
+    Rule(887, (c.steward, c.must_provision), then.wait_for_joiners, "queues are declared with their replicas"),
     Rule(990, (), then.idle, "nothing to do"),
 )

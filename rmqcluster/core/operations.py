@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from rmqcluster.core.model import Operation, OperationKind, Policy
 
 STOPPING_TAKES_SECONDS = 6.5  # of the stop budget: RabbitMQ 3.10.8 with its management plugin needs 5 s when idle
-FORGET_SECONDS = 120.0
-GROW_SECONDS = 300.0
-COMMAND_SECONDS = 120.0
+FORGET_SECONDS = 300.0
+GROW_SECONDS = 600.0
+COMMAND_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ def deadline_seconds(kind: OperationKind, policy: Policy) -> float:
     """How long an operation of this kind may take at the worst."""
     joining = policy.master_wait_seconds + 20.0
     return {
-        OperationKind.JOIN: joining,
-        OperationKind.REPLACE: FORGET_SECONDS + joining,
-        OperationKind.REJOIN: joining,
+        OperationKind.JOIN: joining + COMMAND_SECONDS,
+        OperationKind.REPLACE: FORGET_SECONDS + joining + COMMAND_SECONDS,
+        OperationKind.REJOIN: joining + COMMAND_SECONDS,
         OperationKind.FORGET: FORGET_SECONDS,
         OperationKind.GROW: GROW_SECONDS,
         OperationKind.STOP: policy.stop_seconds + 12.0,

@@ -10,7 +10,8 @@ from rmqcluster.core.operations import KINDS
 
 WAITS = "waits for"  # how a finding begins that needs no person
 LOOK_SECONDS_MIN, LOOK_SECONDS_MAX = 2.0, 30.0
-FAILED_SECONDS = 10.0  # after a command that failed, nothing of its kind is tried for so long
+LOOK_AT_REST_SECONDS = 600.0  # what status shows of the queues is never older
+FAILED_SECONDS, FAILED_SECONDS_MAX = 10.0, 300.0  # after a command that failed, and after many
 
 
 def live_members(o: Observation) -> frozenset[str]:
@@ -33,11 +34,14 @@ def is_steward(o: Observation) -> bool:
 def usable(o: Observation) -> frozenset[str]:
     """Whose brokers take replicas and leaders: running as my broker sees it, and not in maintenance."""
     drained = {n for n, a in e.others(o).items() if a.drained} | ({o.me} if o.drained else set())
+    drained |= o.queues.drained if o.queues is not None else frozenset()
     return o.view.running - drained if o.view is not None else frozenset()
 
 
 def failed_lately(o: Observation) -> bool:
-    return o.act_failed_at is not None and not e.waited(o, o.act_failed_at, FAILED_SECONDS)
+    """Did the last long act fail a short while ago? The more failed in a row, the longer the while."""
+    pause = min(FAILED_SECONDS_MAX, FAILED_SECONDS * 2 ** max(0, min(o.failures, 10) - 1))
+    return o.act_failed_at is not None and not e.waited(o, o.act_failed_at, pause)
 
 
 def is_current(o: Observation) -> bool:
@@ -134,6 +138,16 @@ def endangered(o: Observation, node: str) -> str:
     """Which queues would lose their majority with `node`, or are not whole yet; "" when it can be forgotten."""
     if o.queues is None:
         return f"{WAITS} the monitor to look at its queues"
+    hopeless = tuple(
+        queue.label
+        for queue in o.queues.queues
+        if node in queue.members
+        and len(queue.members) > 1
+        and len((queue.members - {node}) & o.queues.running) <= len(queue.members) // 2
+        and queue.members - {node} <= o.queues.running
+    )
+    if hopeless:
+        return f"its old disk is needed for a majority of {listed(hopeless)}; mount it, or delete them first"
     critical = q.critical_without(o.queues, node)
     if critical:
         return f"{WAITS} other replicas of {listed(critical)} to be there and caught up"

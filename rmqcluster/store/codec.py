@@ -219,6 +219,7 @@ def decode_operation(raw: str) -> Operation:
         consent=consent,
         target=f.optional_node("target"),
         why=f.text("why"),
+        ready=f.optional_bool("ready") is True,
     )
 
 

@@ -188,6 +188,24 @@ redis.call('SET', operation_key, json(fields), 'PX', math.max(1, math.floor(seco
 return 1
 """)
 
+CLAIM_OPERATION = script("""
+local id, epoch = ARGV[5], tonumber(ARGV[6])
+local found = object(operation_key)
+if not found or found.id ~= id or (found.executor ~= '' and found.executor ~= node) then return 0 end
+if epoch > 0 and not holds_lease(epoch) then return 0 end
+found.executor = node
+redis.call('SET', operation_key, cjson.encode(found), 'PX', math.max(1, math.floor(number(found.seconds) * 1000)))
+return 1
+""")
+
+READY_OPERATION = script("""
+local found, left = object(operation_key), redis.call('PTTL', operation_key)
+if not found or found.id ~= ARGV[5] or left <= 0 then return 0 end
+found.ready = true
+redis.call('SET', operation_key, cjson.encode(found), 'PX', left)
+return 1
+""")
+
 END_OPERATION = script("""
 local found = object(operation_key)
 if not found or found.id ~= ARGV[5] then return 0 end

@@ -14,7 +14,7 @@ OPERATION_ID_DIGITS = 12  # short enough to be read out; there is one operation 
 ASKER_LIMIT = 200  # characters
 Step = tuple[Script, *tuple[str | int | float, ...]]
 Founding = a.ClaimFounding | a.AbandonClaim | a.CommitFounding | a.RestoreRecord | a.OfferFounder
-Operating = a.StartOperation | a.EndOperation | a.ForgetName
+Operating = a.StartOperation | a.ClaimOperation | a.ReadyOperation | a.EndOperation | a.ForgetName
 
 
 def step_for(action: a.StoreAction, policy: Policy) -> Step:
@@ -22,7 +22,7 @@ def step_for(action: a.StoreAction, policy: Policy) -> Step:
     match action:
         case a.ClaimFounding() | a.AbandonClaim() | a.CommitFounding() | a.RestoreRecord() | a.OfferFounder():
             return _founding(action, policy)
-        case a.StartOperation() | a.EndOperation() | a.ForgetName():
+        case a.StartOperation() | a.ClaimOperation() | a.ReadyOperation() | a.EndOperation() | a.ForgetName():
             return _operating(action)
         case a.TakeOwnership(replaces):
             return scripts.TAKE_OWNERSHIP, replaces or ""
@@ -60,6 +60,10 @@ def _operating(action: Operating) -> Step:
             names = (str(kind), subject, action.executor, printable(action.by, ASKER_LIMIT))
             more = (action.epoch, seconds, int(action.consent), action.target or "", printable(action.why))
             return scripts.START_OPERATION, drawn, *names, *more
+        case a.ClaimOperation(operation, epoch):
+            return scripts.CLAIM_OPERATION, operation.id, epoch
+        case a.ReadyOperation(operation):
+            return scripts.READY_OPERATION, operation.id
         case a.EndOperation(operation):
             return scripts.END_OPERATION, operation.id
         case a.ForgetName(node, epoch):

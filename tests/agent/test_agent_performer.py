@@ -23,6 +23,7 @@ from rmqcluster.core.model import (
     Policy,
     Stage,
     StoreView,
+    View,
 )
 from rmqcluster.core.operations import executor_of
 from rmqcluster.core.queues import QueueFacts, QueueKind, QueueReport
@@ -75,9 +76,14 @@ class Rig:
     submitted: list[Any] = field(default_factory=list)
     told: list[tuple[str, str]] = field(default_factory=list)
     markers: list[Marker] = field(default_factory=list)
+    applied: list[Any] = field(default_factory=list)
+    claimable: bool = True
+    announced: dict[str, Announcement] = field(default_factory=dict)
+    beats: dict[str, float] = field(default_factory=dict)
     memory: Memory = field(default_factory=lambda: Memory(0.0, handled=frozenset({"op-1", "op-1/2"})))
 
     def run(self, part: int = 1, **seen: Any) -> None:
+        self.announced = seen.get("announced", {})
         by_lease = self.operation.executor == ""
         performer = Performer(
             Identity(A, "instance of a", host="h"),
@@ -114,6 +120,13 @@ class Rig:
     def read_lease(self) -> Lease | None:
         return self.lease
 
+    def apply(self, action: act.StoreAction) -> bool:
+        self.applied.append(action)
+        return self.claimable
+
+    def snapshot(self) -> StoreView:
+        return StoreView(lease=self.lease, announcements=self.announced, heartbeats=self.beats)
+
     def write_marker(self, marker: Marker) -> None:
         self.markers.append(marker)
 
@@ -145,7 +158,9 @@ def test_one_command_and_one_end(kind: OperationKind, subject: str, command: str
     assert r.memory.ending in r.submitted
 
 
-@pytest.mark.parametrize("gone", [{"recorded": None}, {"lease": None}, {"lease": Lease(B, "another", 4)}])
+@pytest.mark.parametrize(
+    "gone", [{"recorded": None}, {"lease": None}, {"lease": Lease(B, "another", 4)}, {"claimable": False}]
+)
 def test_a_paused_holder_does_nothing(gone: dict[str, Any]) -> None:
     """S12: record and lease are read again right before: one that is gone or another's is no permission."""
     r = rig(OperationKind.REBALANCE, "")
@@ -153,6 +168,7 @@ def test_a_paused_holder_does_nothing(gone: dict[str, Any]) -> None:
         setattr(r, name, value)
     r.run()
     assert r.broker.done == []
+    assert r.ends == [], "the record may be carried out by another"
 
 
 def test_without_redis_nothing_begins() -> None:
@@ -220,6 +236,7 @@ def test_a_replacement_forgets_and_goes_on() -> None:
     r.run(**wiped())
     assert r.broker.done == [f"forget {C}"]
     assert r.ends == []
+    assert act.ReadyOperation(r.operation) in r.submitted
 
 
 SOLE = QueueFacts("/fog", "only", QueueKind.QUORUM, True, None, frozenset({C}))
@@ -251,6 +268,19 @@ def test_a_person_may_give_up_sole_copies_but_no_majority() -> None:
     )
     needed.run()
     assert needed.broker.done == []
+
+
+@pytest.mark.parametrize("life", ["heartbeat", "broker", "peer"])
+def test_who_lives_is_not_forgotten(life: str) -> None:
+    """F2 M6: a heartbeat, its own supervisor or a peer's broker speaks for it: refused, though my broker misses it."""
+    r = rig(OperationKind.FORGET, C, report=WITHOUT_C)
+    said = {C: Announcement(C, "i", DiskKind.DATA, BrokerPhase.STARTING)} if life == "broker" else {}
+    if life == "peer":
+        said = {B: Announcement(B, "i", DiskKind.DATA, BrokerPhase.READY, view=View(ALL, ALL))}
+    r.beats = {C: 3.0} if life == "heartbeat" else {}
+    r.run(announced=said)
+    assert r.broker.done == []
+    assert r.ends[0][0] == "refused"
 
 
 def test_a_forgotten_name_leaves_redis() -> None:

@@ -164,6 +164,16 @@ def recovering(phase: BrokerPhase, *done: str, consent: bool = True, **changes: 
     return observe(DATA, broker=broker(phase, Purpose.DATA), store=store, handled=frozenset(done), **changes)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"peer_views": {B: View(frozenset({B, C}), frozenset({B, C}))}}, {"view": TOGETHER}],
+    ids=["a peer", "its own broker"],
+)
+def test_141_refuses_beside_a_majority(changes: dict[str, Any]) -> None:
+    """141: a broker that sees a majority is proof that nothing has to go on alone, whatever was asked (S1)."""
+    fires(141, recovering(READY, **changes), act.EndOperation)
+
+
 def test_142_boots_again_to_go_on_alone() -> None:
     """142: a broker that waits for its majority, or lost it while it ran, is booted again; only with consent."""
     fires(142, recovering(STARTING), act.KillBroker)
@@ -238,7 +248,8 @@ def test_230_watches_before_it_judges() -> None:
 def replaced(disk: Any, **changes: Any) -> Observation:
     """A member whose disk is gone while its replacement is under way; nobody lists it any more unless told so."""
     without_me = {"listed": frozenset({B, C}), "view": View(frozenset({B, C}), frozenset({B, C}))}
-    known = {"master": B, "members": frozenset({B, C}), "operation": operation(OperationKind.REPLACE)}
+    under_way = operation(OperationKind.REPLACE, ready=changes.pop("ready", True))
+    known = {"master": B, "members": frozenset({B, C}), "operation": under_way}
     store = committed(member(B, **without_me), member(C, **without_me), **known)
     return observe(disk, store=store, **changes)
 
@@ -247,6 +258,22 @@ def test_233_joins_when_its_old_self_is_forgotten() -> None:
     """233: nobody lists it, and the replacement is its own: it joins as a new member (S4)."""
     fires(233, replaced(AMNESIC), act.StartBroker)
     fires(450, replaced(BLANK), act.StartBroker)
+
+
+def test_237_joins_when_it_was_forgotten_before() -> None:
+    """237: a member without its data whom nobody lists any more asks for its turn to join: there is nothing to lose."""
+    o = replaced(AMNESIC)
+    assert o.store is not None
+    o = replace(o, store=replace(o.store, operation=None))
+
+    fires(237, o, act.StartOperation)
+    fires(233, replace(o, store=replace(o.store, operation=operation(OperationKind.JOIN))), act.StartBroker)
+
+
+@pytest.mark.parametrize("disk", [AMNESIC, BLANK])
+def test_235_waits_until_the_steward_says_so(disk: Any) -> None:
+    """235: nobody lists it, but its replicas may not be taken off yet: it waits for the record to say ready."""
+    fires(235, replaced(disk, ready=False))
 
 
 @pytest.mark.parametrize("disk", [AMNESIC, BLANK])

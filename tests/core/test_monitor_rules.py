@@ -197,11 +197,11 @@ def test_860_provisions_when_all_are_here() -> None:
     assert fires(860, unprovisioned(), act.Provision).actions == (act.Provision(1, ID),)
 
 
-def test_855_tells_who_is_configured_unlike() -> None:
-    """855: members with other accounts would undo each other's provisioning: named, and nothing is written."""
+def test_885_tells_who_is_configured_unlike() -> None:
+    """885: members with other accounts would undo each other's provisioning: named, and nothing is written."""
     store = committed(member(B, wanted="else"), member(C, wanted="as configured"), lease=MY_LEASE, master=A)
 
-    assert B in fires(855, unprovisioned(store=store)).reason
+    assert B in fires(885, unprovisioned(store=store)).reason
 
 
 def test_850_leaves_a_master_whom_all_peers_miss() -> None:
@@ -227,19 +227,21 @@ def test_850_a_member_in_maintenance_is_no_master() -> None:
     assert fires(850, replace(o, drained=True), act.SetMaster).actions[0].node == C  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("changes", [{"busy": "provision"}, {"act_failed_at": NOW - 5.0}, {"wanted_stamp": None}])
+@pytest.mark.parametrize(
+    "changes", [{"busy": "provision"}, {"provision_failed_at": NOW - 19.0}, {"wanted_stamp": None}]
+)
 def test_860_not_twice_at_once(changes: dict[str, Any]) -> None:
     """860: not while it runs, not right after a failure, not when nothing is configured."""
     fires(990, unprovisioned(**changes))
 
 
-def test_870_waits_for_who_is_on_its_way() -> None:
-    """870: queues get all their replicas when the joiners that are visibly coming are waited for."""
+def test_887_waits_for_who_is_on_its_way() -> None:
+    """887: queues get all their replicas when the joiners that are visibly coming are waited for."""
     o = unprovisioned(lease_since=NOW - 20.0)
     announced = (member(B, wanted="as configured"), says(C, disk=DiskKind.UNCOMMITTED))
     two = committed(*announced, lease=MY_LEASE, master=A, members=frozenset({A, B}), heartbeats={A: 9.0, B: 9.0})
 
-    fires(870, replace(o, store=two))
+    fires(887, replace(o, store=two))
     fires(860, replace(o, store=two, lease_since=NOW - 60.0), act.Provision)
 
 

@@ -13,11 +13,13 @@ from rmqcluster.agent.ports import Beat, Event
 from rmqcluster.core.actions import (
     AbandonClaim,
     ClaimFounding,
+    ClaimOperation,
     CommitFounding,
     EndOperation,
     ForgetName,
     Leave,
     OfferFounder,
+    ReadyOperation,
     ReleaseLease,
     RemoveMember,
     RestoreRecord,
@@ -141,6 +143,8 @@ class MemoryStore:
             RemoveMember: self._remove_member,
             SetMaster: self._set_master,
             StartOperation: self._start_operation,
+            ClaimOperation: self._claim_operation,
+            ReadyOperation: self._ready_operation,
             EndOperation: self._end_operation,
             ForgetName: self._forget_name,
             OfferFounder: self._offer_founder,
@@ -377,6 +381,24 @@ class MemoryStore:
             why=action.why,
         )
         s.operation = Mortal(operation, s.clock() + action.seconds)
+        return True
+
+    def _claim_operation(self, action: ClaimOperation) -> bool:
+        s = self.state
+        found = s.live_operation()
+        if found is None or found.id != action.operation.id or found.executor not in ("", self.node):
+            return False
+        if action.epoch > 0 and not self._holds_lease(action.epoch):
+            return False
+        s.operation = Mortal(replace(found, executor=self.node), s.clock() + found.seconds)
+        return True
+
+    def _ready_operation(self, action: ReadyOperation) -> bool:
+        s = self.state
+        found = s.live_operation()
+        if found is None or s.operation is None or found.id != action.operation.id:
+            return False
+        s.operation = Mortal(replace(found, ready=True), s.operation.until)
         return True
 
     def _end_operation(self, action: EndOperation) -> bool:

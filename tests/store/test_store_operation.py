@@ -6,9 +6,11 @@ import pytest
 from store_bench import Bench, Member
 
 from rmqcluster.core.actions import (
+    ClaimOperation,
     EndOperation,
     ForgetName,
     Leave,
+    ReadyOperation,
     ReleaseLease,
     SetMaster,
     StartOperation,
@@ -296,3 +298,45 @@ def test_a_name_is_forgotten_under_the_lease_of_that_epoch(bench: Bench, epoch: 
     assert a.store.apply(ReleaseLease("test"))
     assert not a.store.apply(ForgetName(b.node, epoch))
     assert b.node in a.store.snapshot().members
+
+
+def unsince(member: Member) -> Operation:
+    """The record without its beginning, of which Lua keeps fourteen digits only."""
+    found = member.store.read_operation()
+    assert found is not None
+    return replace(found, since=0.0)
+
+
+def test_who_begins_is_written_down_once(bench: Bench, a: Member, b: Member):
+    """What any lease holder may carry out is claimed by one; its deadline counts from there."""
+    found = started(a, replace(FORGET, executor="", seconds=30.0))
+    assert b.store.apply(ClaimOperation(found))
+    assert unsince(b) == replace(found, executor=b.node, since=0.0)
+    assert b.store.snapshot().operation_left_seconds == pytest.approx(30, abs=2)
+    assert not a.store.apply(ClaimOperation(found))
+    assert b.store.apply(ClaimOperation(found)), "who began it may look again"
+
+
+def test_nobody_claims_what_has_ended(a: Member, b: Member):
+    """Another record, or none, is no permission."""
+    first = started(a, replace(FORGET, executor=""))
+    a.store.apply(EndOperation(first, "done", ""))
+    assert not b.store.apply(ClaimOperation(first))
+    second = started(a, replace(FORGET, executor=""))
+    assert not b.store.apply(ClaimOperation(first))
+    assert b.store.read_operation() == second
+
+
+def test_a_claim_under_an_epoch_needs_the_lease(a: Member):
+    """S12: a holder that was paused past its lease begins nothing."""
+    found = started(a, replace(FORGET, executor=""))
+    assert not a.store.apply(ClaimOperation(found, epoch=1))
+
+
+def test_ready_is_kept_with_the_deadline(bench: Bench, a: Member, b: Member):
+    """The subject of a replacement may join once its old self is forgotten; another record is left alone."""
+    found = started(a, replace(FORGET, seconds=30.0))
+    assert b.store.apply(ReadyOperation(found))
+    assert unsince(a) == replace(found, ready=True, since=0.0)
+    assert a.store.snapshot().operation_left_seconds == pytest.approx(30, abs=2)
+    assert not b.store.apply(ReadyOperation(replace(found, id="another")))
