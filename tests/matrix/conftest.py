@@ -1,5 +1,6 @@
 """Clusters for the failure matrix; what a failed test's nodes said last is shown with it."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from cluster import Cluster
 from netcluster import NetCluster
 from network import why_impossible
+
+logging.getLogger("pika").setLevel(logging.CRITICAL)  # every lost connection would be ten lines
 
 
 @pytest.hookimpl(wrapper=True)
