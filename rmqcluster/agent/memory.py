@@ -62,7 +62,7 @@ class Memory:
     held: tuple[Operation, float] | None = None  # the operation that I carry out, and when it is overdue
     queues: QueueReport | None = None
     queues_at: float = 0.0
-    live: frozenset[str] = frozenset()
+    live: frozenset[tuple[str, str]] = frozenset()  # members that serve, and which run of their supervisor it is
     members_changed_at: float = 0.0
     rebalanced_at: float = 0.0
     missed_since: dict[str, float] = field(default_factory=dict)
@@ -88,7 +88,10 @@ class Memory:
         self.lease_since = (self.lease_since or now) if mine else None
         self.marked = frozenset(n for n in self.marked if n not in view.heartbeats)
         said = view.announcements
-        live = frozenset(n for n in view.members & view.heartbeats.keys() if n not in said or serves(said[n]))
+        beating = view.members & view.heartbeats.keys()
+        live = frozenset(
+            (n, said[n].instance if n in said else "") for n in beating if n not in said or serves(said[n])
+        )
         if live != self.live:
             self.live, self.members_changed_at = live, now
 

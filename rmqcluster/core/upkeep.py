@@ -68,9 +68,13 @@ def is_whole(o: Observation) -> bool:
 
 
 def rebalance_pending(o: Observation) -> bool:
-    """The leaders are not spread, and were not spread since the members changed."""
+    """The leaders are not spread, and were not spread since the members changed, or not for long.
+
+    A restart that is over before anybody reads of it changes no member, but leaves its leaders elsewhere.
+    """
     spread = o.queues is None or q.is_balanced(o.queues, usable(o))
-    return not spread and o.rebalanced_at < o.members_changed_at
+    lately = not e.waited(o, o.rebalanced_at, LOOK_AT_REST_SECONDS)
+    return not spread and (o.rebalanced_at < o.members_changed_at or not lately)
 
 
 def is_unfinished(o: Observation) -> bool:

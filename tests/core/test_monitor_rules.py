@@ -431,6 +431,13 @@ def test_880_spreads_leaders_once_quiet() -> None:
     fires(990, replace(o, rebalanced_at=NOW - 99.0))
 
 
+def test_880_spreads_again_after_a_long_rest() -> None:
+    """880: a restart that nobody read of changes no member, but its leaders are elsewhere: a later look finds it."""
+    long_ago = {"members_changed_at": NOW - 900.0, "rebalanced_at": NOW - 700.0}
+
+    fires(880, replace(holder(), queues=LEANING, **long_ago), act.StartOperation)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
