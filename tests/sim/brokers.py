@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING
 from rmqcluster.agent.ports import Boot
 from rmqcluster.core.model import BrokerPhase, BrokerState, Exit, Marker, Purpose, View
 
+from .queues import Log, SimQueue
+
 if TYPE_CHECKING:
+    from .operation_checks import Act
     from .process import SimProcess
 
 BOOT_GIVE_UP_SECONDS = 300.0  # how long RabbitMQ waits for a majority of its members
 HELD_SECONDS = 60.0  # a boot that was ready for so long clears the record of failed ones
 RETRY_SECONDS = 0.7  # a joiner's discovery
+SILENT_SECONDS = 60.0  # how long a stopped node is taken for running by the others
+CATCH_UP_SECONDS = 8.0  # at most so long a replica is behind after its start
 
 
 @dataclass(eq=False, slots=True)
@@ -26,17 +31,23 @@ class Cluster:
     founding_id: str | None
     members: dict[str, "Db | None"] = field(default_factory=dict)
     stamp: str = ""
-    confirmed: int = 0  # messages confirmed to clients
+    queues: dict[str, SimQueue] = field(default_factory=dict)
+    served: bool = False  # a message was confirmed to a client
 
 
 @dataclass(eq=False, slots=True)
 class Db:
-    """Broker data on one disk. `holds` counts the confirmed messages of which it has a copy."""
+    """Broker data on one disk: whom it listed last, and the logs of its replicas by queue."""
 
     name: str
     cluster: Cluster
     last_listed: frozenset[str] = frozenset()
-    holds: int = 0
+    logs: dict[str, Log] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> int:
+        """Messages of which it has a copy."""
+        return sum(length for _, length in self.logs.values())
 
     @property
     def is_member(self) -> bool:
@@ -58,6 +69,8 @@ class SimDisk:
     epoch: int = 0
     last_instance: str | None = None
     wiped: bool = False  # the environment destroyed a member's data that was here
+    sole: tuple[str, ...] = ()  # queues whose only copy was on what was destroyed
+    good_host: str | None = None  # where it was proven last
 
 
 class SimBroker:
@@ -68,7 +81,7 @@ class SimBroker:
         self.world = process.world
         self.name, self.disk = process.node, process.disk
         self.phase = BrokerPhase.DOWN
-        self.paused_until = 0.0
+        self.paused_at = self.paused_until = 0.0
         self._since = process.clock.monotonic()
         self._boot: Boot | None = None
         self._run = 0
@@ -78,6 +91,9 @@ class SimBroker:
         self._loaded = False  # far enough to count for its peers' majority
         self._started_at = 0.0
         self.ready_at = 0.0
+        self.caught_up_at = 0.0
+        self.drained = False
+        self._act: Act | None = None  # the join or the stop that others have to wait for
 
     # ---- port ----
     def start(self, boot: Boot) -> None:
@@ -85,13 +101,15 @@ class SimBroker:
         assert self.phase is BrokerPhase.DOWN, "started twice"
         self.world.checker.broker_starts(self.process, boot)
         self._run += 1
-        self._boot, self._asked, self._loaded = boot, False, False
+        self._boot, self._asked, self._loaded, self.drained = boot, False, False, False
         self._started_at = self.world.kernel.now
         self._enter(BrokerPhase.STARTING)
         quick = self.world.random.uniform(0.5, self.world.options.boot_seconds / 2)
         if self.disk.db is not None:
             self._later(quick, self._load)
         elif boot.purpose is Purpose.JOIN:
+            if boot.cluster_id in self.world.checker.committed:
+                self._act = self.world.checker.acts.begin(self.process, "join", self.name)
             self._later(quick, self._discover)
         else:
             self._later(quick, self._create_alone)
@@ -101,6 +119,9 @@ class SimBroker:
         self.world.checker.broker_ends(self.process, "stop")
         if self.phase is BrokerPhase.DOWN:
             return
+        if self.phase is BrokerPhase.READY and self.disk.db is not None and self.disk.db.is_member:
+            self._end_act()
+            self._act = self.world.checker.acts.stops(self.process)
         self._asked = True
         self._enter(BrokerPhase.STOPPING)
         run = self._run
@@ -141,9 +162,39 @@ class SimBroker:
         self._gone()
 
     def die_with_container(self) -> None:
+        self._end_act()
         self._run += 1
         self.phase = BrokerPhase.DOWN
         self.world.changed()
+
+    def _end_act(self) -> None:
+        if self._act is not None:
+            self.world.checker.acts.end(self._act)
+            self._act = None
+
+    @property
+    def serves(self) -> bool:
+        """Up, and not standing still."""
+        up = self.phase is BrokerPhase.READY and self.disk.db is not None
+        return up and self.paused_until <= self.world.kernel.now
+
+    @property
+    def is_leaving(self) -> bool:
+        return self.phase is BrokerPhase.READY and self.process.agent.memory.stop_asked_at is not None
+
+    @property
+    def silent(self) -> bool:
+        """Has it stood still for so long that the others take it for gone?"""
+        return self.paused_until > self.world.kernel.now >= self.paused_at + SILENT_SECONDS
+
+    def pause(self, until: float) -> None:
+        """SIGSTOP of the broker."""
+        now = self.world.kernel.now
+        self.paused_at = self.paused_at if self.paused_until > now else now
+        self.paused_until = max(self.paused_until, until)
+        for at in (self.paused_at + SILENT_SECONDS, self.paused_until):
+            if at >= now:
+                self.world.kernel.at(at, self.world.changed)
 
     @property
     def loaded(self) -> bool:
@@ -239,9 +290,12 @@ class SimBroker:
             self._later(RETRY_SECONDS, self._load)
             return
         self.ready_at = self.world.kernel.now
+        self.caught_up_at = self.ready_at + self.world.random.uniform(0.0, CATCH_UP_SECONDS)
+        self._end_act()
         self._enter(BrokerPhase.READY)
 
     def _gone(self) -> None:
+        self._end_act()
         self._run += 1
         self._loaded = False
         if self.disk.db is None and self._boot is not None and self._boot.purpose is Purpose.JOIN:

@@ -10,6 +10,8 @@ from rmqcluster.core.model import BrokerPhase, DiskKind, Lease, Marker, Purpose,
 
 from .brokers import Cluster
 from .kernel import Violation
+from .operation_checks import ActChecker
+from .queue_checks import QueueChecker
 
 if TYPE_CHECKING:
     from .process import SimProcess
@@ -30,6 +32,8 @@ class Checker:
         self.world = world
         self.committed: list[str] = []  # ids, in the order of their commits
         self._down_since: dict[str, float] = {}
+        self.acts = ActChecker(world)
+        self.queues = QueueChecker(world)
 
     # ---- store ----
     def before_apply(self) -> Before:
@@ -52,6 +56,7 @@ class Checker:
 
     def flushed(self) -> None:
         """Redis forgot; the checker does not."""
+        self.acts.flushed()
 
     def _commits(self, cluster_id: str, before: Before) -> None:
         if before.record is not None and before.record.cluster_id != cluster_id:
@@ -104,7 +109,7 @@ class Checker:
     # ---- disks and brokers ----
     def destroys(self, process: "SimProcess", how: str) -> None:
         disk = process.disk
-        if disk.marker is not None and disk.marker.stage is Stage.MEMBER:
+        if disk.marker is not None and disk.marker.stage is Stage.MEMBER and disk.db is not None:
             raise Violation("S2", f"{how} on the member data of {process.instance}")
         if disk.db is not None and disk.db.holds:
             raise Violation("S2", f"{how} of {process.instance} destroys {disk.db.holds} confirmed messages")
@@ -115,13 +120,16 @@ class Checker:
             if marker.stage is Stage.MEMBER:
                 self._becomes_member(process, marker)
             return
-        if (marker.cluster_id, marker.stage) != (old.cluster_id, old.stage):
+        lost = process.disk.db is None  # nothing is behind the old marker any more
+        if (marker.cluster_id, marker.stage) != (old.cluster_id, old.stage) and not lost:
             raise Violation("S2", f"the member marker of {process.instance} was replaced by {marker}")
         if marker.epoch < old.epoch:
             raise Violation("S12", f"the epoch on the disk of {process.instance} sank to {marker.epoch}")
 
     def _becomes_member(self, process: "SimProcess", marker: Marker) -> None:
         db = process.disk.db
+        process.disk.wiped, process.disk.sole = False, ()
+        process.disk.good_host = process.host
         if db is None or db.cluster.founding_id != marker.cluster_id:
             raise Violation("S1", f"{process.instance} calls itself a member of {marker.cluster_id[:8]}, but is not")
         if marker.cluster_id not in self.committed:
@@ -145,7 +153,7 @@ class Checker:
         said = [d.marker for d in self.world.disks.values() if d.marker and d.marker.stage is Stage.MEMBER]
         elsewhere = sum(1 for m in said if m.cluster_id != marker.cluster_id) >= self.world.policy.majority
         booting = process.broker.phase is BrokerPhase.STARTING
-        if not (how == "stop" and booting and (elsewhere or not db.is_member)):
+        if not (how == "stop" and (not db.is_member or (booting and elsewhere))):
             raise Violation("S3", f"{how} of the broker of {process.instance}, a member with data")
 
     def joins(self, process: "SimProcess", cluster: Cluster) -> None:
@@ -165,7 +173,7 @@ class Checker:
             raise Violation("S1", f"a second cluster gets accounts: {cluster_id[:8]} beside {others[0].founding_id}")
 
     def confirmed(self, cluster: Cluster) -> None:
-        others = [c for c in self.world.clusters if c.confirmed and c is not cluster]
+        others = [c for c in self.world.clusters if c.served and c is not cluster]
         if others:
             raise Violation("S1", f"two clusters confirm messages: {cluster.founding_id} and {others[0].founding_id}")
 
@@ -215,10 +223,9 @@ class Checker:
             return f"master is {state.master}"
         if state.record is None or state.record.cluster_id != cluster.founding_id:
             return f"the record is {state.record}, the cluster {cluster.founding_id}"
-        copies = [d.db.holds for d in self.world.disks.values() if d.db is not None and d.db.is_member]
-        if max(copies, default=0) < cluster.confirmed:
-            raise Violation("S8", f"{cluster.confirmed - max(copies, default=0)} confirmed messages are gone")
-        return ""
+        if state.live_operation() is not None:
+            return f"an operation is under way: {state.live_operation()}"
+        return self.queues.unsettled(cluster, wanted)
 
     def _unsettled(self, node: str, cluster: Cluster) -> str:
         process = self.world.processes.get(node)
@@ -243,7 +250,14 @@ class Checker:
         said = process.agent.published if process is not None and not process.dead else None
         if said is None:
             return False
-        if node in self.world.twinned and said.decision.rule == 610:
+        rule, held, disk = said.decision.rule, said.decision.held, self.world.disks[node]
+        if node in self.world.twinned and rule == 610:
             return said.observation.disk.kind is DiskKind.UNCOMMITTED
-        lost = self.world.disks[node].wiped or node in self.world.twinned
-        return lost and said.decision.held is not None and said.decision.rule in (240, 250, 255)
+        if held is None or self.world.operator.helps:
+            return held is not None and node in self.world.twinned
+        if rule in (240, 250, 255):
+            told = [dict(d.marker.hosts) for n, d in self.world.disks.items() if n != node and d.marker]
+            moved = any(hosts.get(node) != self.world.hosts[node] for hosts in told)
+            return node in self.world.twinned or (disk.wiped and (moved or bool(disk.sole)))
+        forgotten = disk.db is not None and not disk.db.is_member
+        return forgotten and rule in (270, 644) and process.broker.phase is BrokerPhase.DOWN

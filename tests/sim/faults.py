@@ -52,6 +52,8 @@ class Options:
     locks: bool = True
     version: str = "3.10.8"
     safety_seconds: float = 40.0
+    solo_queue: bool = False
+    classic_queue: bool = False
     faults: tuple[Fault, ...] = ()
 
     def describe(self) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 from fakes.memory_store import MemoryState, MemoryStore, Mortal
 
+from rmqcluster.agent.agent import Agent
+from rmqcluster.core import queues as q
 from rmqcluster.core.actions import ClaimFounding, CommitFounding
 from rmqcluster.core.engine import Condition, Rule
 from rmqcluster.core.member_conditions import broker_down, broker_ready, founding_boot, not_committed
@@ -12,6 +14,7 @@ from rmqcluster.core.member_rules import MEMBER_RULES
 from rmqcluster.core.model import Claim, Observation, Policy, Record
 from rmqcluster.core.monitor_rules import MONITOR_RULES
 
+Missing = Callable[[q.QueueReport, frozenset[str], int], tuple[q.Growth, ...]]
 StoreMaker = Callable[[MemoryState, str, str, Policy], MemoryStore]
 
 
@@ -24,6 +27,8 @@ class Plant:
     monitor_rules: tuple[Rule, ...] = MONITOR_RULES
     store: StoreMaker = MemoryStore
     volume_checks: bool = True
+    missing: Missing = q.missing  # which replicas a growth adds
+    mind: Callable[[Agent], None] = lambda _agent: None  # changes what a member's acts check
 
 
 class UnclaimedStore(MemoryStore):

@@ -1,6 +1,7 @@
 """One run of a supervisor: the production Agent, StoreWorker, Prober and Hands over simulated ports."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fakes.memory_store import MemoryStore
@@ -11,16 +12,16 @@ from rmqcluster.agent.ports import Beat, BrokerFacts, Event
 from rmqcluster.agent.prober import Prober
 from rmqcluster.agent.store_worker import StoreWorker
 from rmqcluster.core.actions import StoreAction
-from rmqcluster.core.model import BrokerPhase, Disk, Lease, Marker, Stage, StoreView, View
-from rmqcluster.errors import BrokerUnavailable, CommandFailed, IdentityRefused, RmqclusterError, StoreUnavailable
+from rmqcluster.core.model import BrokerPhase, Disk, Lease, Marker, Operation, Stage, StoreView, View
+from rmqcluster.errors import BrokerUnavailable, IdentityRefused, RmqclusterError, StoreUnavailable
 
 from .brokers import SimBroker, SimDisk
+from .commands import WANTED_STAMP, SimCommands, SimLongActs
 from .kernel import Crash, Thread
 
 if TYPE_CHECKING:
+    from .operation_checks import Look
     from .world import World
-
-WANTED_STAMP = "as configured"
 
 
 class ProcessClock:
@@ -65,10 +66,21 @@ class SimVolume:
         self._process.step("volume.empty")
         self._process.world.checker.destroys(self._process, "volume.empty")
         marker = self._disk.marker
-        if self._process.world.plant.volume_checks and marker is not None and marker.stage is Stage.MEMBER:
+        proven = marker is not None and marker.stage is Stage.MEMBER and self._disk.db is not None
+        if self._process.world.plant.volume_checks and proven and marker is not None:
             raise IdentityRefused(f"{self._disk.node} is a member of {marker.cluster_id}: not emptied")
         self._disk.db, self._read = None, None
         self._process.step("volume.emptied")
+
+    def set_aside(self) -> Path:
+        self._process.step("volume.set_aside")
+        self._process.world.checker.acts.sets_aside(self._process)
+        disk = self._disk
+        disk.epoch = max(disk.epoch, disk.marker.epoch if disk.marker else 0)
+        disk.db, self._read = None, None  # the data goes first
+        self._process.step("volume.data_set_aside")
+        disk.marker, self._read = None, None
+        return Path("kept")
 
 
 class SimStore:
@@ -112,6 +124,11 @@ class SimStore:
         lease: Lease | None = self._call("store.read_lease", self._inner.read_lease)
         return lease
 
+    def read_operation(self) -> Operation | None:
+        operation: Operation | None = self._call("store.read_operation", self._inner.read_operation)
+        self._process.fence_read_at = self._world.kernel.now
+        return operation
+
     def record_event(self, event: Event) -> None:
         self._call("store.record_event", lambda: self._inner.record_event(event))
 
@@ -144,53 +161,7 @@ class SimApi:
     def _answers(self, broker: SimBroker) -> bool:
         if broker.phase is not BrokerPhase.READY or broker.disk.db is None:
             return False
-        return broker.paused_until <= self._world.kernel.now and self._world.random.random() >= self._world.api_trouble
-
-
-class SimCommands:
-    """Port `Commands`; each takes seconds during which the world goes on."""
-
-    def __init__(self, process: "SimProcess") -> None:
-        self._process, self._world = process, process.world
-
-    def join(self, target: str) -> None:
-        self._process.step("commands.join")
-        self._process.block(self._world.random.uniform(0.5, 2.0))
-        if not self._process.broker.join_now(target):
-            raise CommandFailed(f"{target} does not run (simulated)", exit_status=69)
-
-    def provision(self, cluster_id: str) -> None:
-        self._process.step("commands.provision")
-        db = self._process.disk.db
-        if db is None or self._process.broker.phase is not BrokerPhase.READY:
-            raise CommandFailed("the broker does not run (simulated)", exit_status=69)
-        self._world.checker.provisions(self._process, db.cluster, cluster_id)
-        self._process.block(self._world.random.uniform(0.1, 1.5))
-        if self._process.broker.phase is not BrokerPhase.READY:
-            raise CommandFailed("the broker ended (simulated)", exit_status=69)
-        db.cluster.stamp = WANTED_STAMP
-
-
-class SimLongActs:
-    """One long act at a time, on a thread of its own."""
-
-    def __init__(self, process: "SimProcess") -> None:
-        self._process = process
-        self.busy: str | None = None
-
-    def run(self, name: str, act: Callable[[], None]) -> None:
-        assert self.busy is None, "one long act at a time"
-        self.busy = name
-
-        def step() -> float:
-            try:
-                act()
-            finally:
-                self.busy = None
-            self._process.loop.wake()
-            return float("inf")
-
-        Thread(self._process.world.kernel, step, self._process.may_run).wake()
+        return broker.serves and self._world.random.random() >= self._world.api_trouble
 
 
 class SimJournal:
@@ -209,11 +180,14 @@ class SimProcess:
 
     def __init__(self, world: "World", node: str, disk: SimDisk, instance: str) -> None:
         self.world, self.node, self.disk, self.instance = world, node, disk, instance
+        self.host = world.hosts[node] if disk is world.disks[node] else f"a second host of {node}"
         self.dead, self.exit_code = False, None
         self.cut_from_redis = False
         self.paused_until = 0.0
         self.paused_last = -1e9  # when the last pause ended
         self.calls = 0
+        self.fence_read_at = -1e9  # when it last read the operation record
+        self.looked: Look | None = None
         self._planned: dict[int, Callable[[], None]] = {}
         self._next_planned = -1
         self.clock = ProcessClock(world)
@@ -230,7 +204,14 @@ class SimProcess:
         world, policy = self.world, self.world.policy
         predecessor = self.disk.last_instance if world.options.locks else None
         identity = Identity(
-            self.node, self.instance, self.node, "cookie", self.node, None, predecessor, wanted_stamp=WANTED_STAMP
+            self.node,
+            self.instance,
+            self.host,
+            "cookie",
+            self.node,
+            None,
+            predecessor,
+            wanted_stamp=WANTED_STAMP,
         )
         store = SimStore(self, world.plant.store(world.state, self.node, self.instance, policy))
         self.worker = StoreWorker(store, policy, self.clock, self.instance)
@@ -248,6 +229,7 @@ class SimProcess:
         )
         agent = Agent(identity, policy, parts)
         agent.member_rules, agent.monitor_rules = world.plant.member_rules, world.plant.monitor_rules
+        world.plant.mind(agent)
         return agent
 
     def _connect(self) -> None:
@@ -283,7 +265,7 @@ class SimProcess:
         self.paused_until = max(self.paused_until, self.world.kernel.now + seconds)
         self.paused_last = self.paused_until
         if broker_too:
-            self.broker.paused_until = self.paused_until
+            self.broker.pause(self.paused_until)
 
     def stop_here(self, seconds: float, broker_too: bool) -> None:
         """SIGSTOP in the middle of this call."""

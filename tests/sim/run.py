@@ -8,7 +8,7 @@ from .kernel import Violation
 from .plants import NOTHING, Plant
 from .world import World
 
-LIVENESS_SECONDS = 420.0  # a blank node's waits end after 180 s, and it is started again
+LIVENESS_SECONDS = 1300.0  # an operation whose end nobody heard keeps its record for up to 800 s
 LOOK_SECONDS = 2.0
 
 
@@ -40,6 +40,8 @@ def run_world(seed: int, options: Options, plant: Plant = NOTHING, tracing: bool
         converged = converge(world)
     except Violation as found:
         failure = found
+    finally:
+        world.kernel.close()
     return Result(seed, options, failure, converged, world.kernel.events, tuple(world.kernel.lines or ()))
 
 

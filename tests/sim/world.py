@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from fakes.memory_store import MemoryState
 
 from rmqcluster.core.actions import CommitFounding, RemoveMember, RestoreRecord, SetMaster, StoreAction, TakeLease
-from rmqcluster.core.model import BrokerPhase, JoinMode, Policy, Stage
+from rmqcluster.core.model import BrokerPhase, JoinMode, OperationKind, Policy, Stage
 from rmqcluster.errors import ExitCode
 
 from .brokers import Cluster, Db, SimBroker, SimDisk
 from .checkers import Checker
 from .faults import Fault, Options
 from .kernel import Kernel
+from .operator import Operator
 from .plants import NOTHING, Plant
 from .process import SimProcess
+from .queues import Queues, SimQueue
 
 RIGHTS = (CommitFounding, RemoveMember, SetMaster, RestoreRecord, TakeLease)
+AT_COMMAND = ("forget", "replace", "grow", "rebalance", "drain", "join")
 CLIENT_SECONDS = 1.5  # how often clients publish
 
 
@@ -41,6 +44,7 @@ class World:
         self.version = 0  # rises with every change that a broker could see
         self.names = [f"rabbit@n{i + 1}" for i in range(options.size)]
         self.disks = {name: SimDisk(name) for name in self.names}
+        self.hosts = {name: f"host of {name}" for name in self.names}
         self.processes: dict[str, SimProcess] = {}
         self.twins: list[SimProcess] = []
         self.twinned: set[str] = set()  # names that two volumes bore
@@ -49,8 +53,11 @@ class World:
         self.cut_at = 0.0  # when that last changed
         self.healing = False
         self._at_act: Fault | None = None
+        self._at_command: Fault | None = None
         self._runs = 0
         self.checker = Checker(self)
+        self.queues = Queues(self)
+        self.operator = Operator(self)
         self.kernel.after(CLIENT_SECONDS, self._publish)
 
     # ---- brokers ----
@@ -72,7 +79,9 @@ class World:
     def broker_named(self, name: str, asked_by: str) -> SimBroker | None:
         """The running broker that answers under a name."""
         for broker in self.brokers():
-            if broker.name == name and broker.phase is BrokerPhase.READY and self.reachable(name, asked_by):
+            if broker.name != name or broker.phase is not BrokerPhase.READY or broker.silent:
+                continue
+            if self.reachable(name, asked_by):
                 return broker
         return None
 
@@ -94,22 +103,17 @@ class World:
     def _publish(self) -> None:
         self.kernel.after(CLIENT_SECONDS, self._publish)
         for cluster in self.clusters:
-            if not cluster.stamp:
-                continue
-            for side in (False, True):
-                dbs = [
-                    b.disk.db
-                    for b in self.brokers()
-                    if b.phase is BrokerPhase.READY
-                    and b.disk.db is not None
-                    and (b.name in self.cut) is side
-                    and cluster.members.get(b.name) is b.disk.db
-                ]
-                if len(dbs) > len(cluster.members) // 2:
-                    cluster.confirmed += 1
-                    for db in dbs:
-                        db.holds = cluster.confirmed
+            if cluster.stamp:
+                self.queues.tick(cluster)
+                served = any(q.confirmed[1] for q in cluster.queues.values())
+                if served and not cluster.served:
+                    cluster.served = True
                     self.checker.confirmed(cluster)
+
+    def replicates(self, node: str) -> bool:
+        """Has the replica there caught up since its start?"""
+        process = self.processes.get(node)
+        return process is not None and process.broker.caught_up_at <= self.kernel.now
 
     # ---- processes ----
     def start(self, node: str) -> SimProcess | None:
@@ -153,6 +157,7 @@ class World:
         if original is not None:
             original.kill()
         self.processes[twin.node], self.disks[twin.node] = twin, twin.disk
+        self.hosts[twin.node] = twin.host
 
     def may_wipe(self, node: str) -> bool:
         """No schedule destroys what no design could survive: a majority of copies, or of witnesses."""
@@ -161,7 +166,17 @@ class World:
             return True
         known = db.cluster
         intact = sum(1 for n, d in known.members.items() if d is not None and n != node and self.disks[n].db is d)
-        return intact > len(known.members) // 2 and intact > self.options.size - self.policy.majority
+        bare = any(self._would_lose(known, queue, node) for queue in known.queues.values())
+        return not bare and intact > len(known.members) // 2 and intact > self.options.size - self.policy.majority
+
+    def _would_lose(self, cluster: Cluster, queue: SimQueue, node: str) -> bool:
+        """Is the majority of its voters' disks not on others? Sole copies may be lost: they are held then."""
+        if node not in queue.voters or len(queue.voters) == 1:
+            return False
+        disks = self.disks
+        others = [n for n in sorted(queue.voters - {node}) if n in disks and disks[n].db is not None]
+        intact = [n for n in others if cluster.members.get(n) is disks[n].db and queue.name in disks[n].db.logs]
+        return len(intact) < queue.majority
 
     def wipe(self, node: str, broker_only: bool) -> None:
         """The environment loses data; the process must not run."""
@@ -171,6 +186,11 @@ class World:
                 broker_only and disk.marker.stage is Stage.MEMBER
             )  # a joiner's marker cannot witness this loss
         disk.wiped = disk.wiped or disk.db is not None or disk.marker is not None
+        if disk.db is not None and disk.db.is_member:
+            gone = self.queues.only_on(disk.db.cluster, node)
+            disk.sole = (*disk.sole, *gone)
+            for name in gone:
+                disk.db.cluster.queues[name].destroyed = True
         disk.db = None
         if not broker_only:
             disk.marker, disk.epoch, disk.last_instance = None, 0, None
@@ -198,6 +218,10 @@ class World:
                 self._kill(name, self.random.uniform(0.0, fault.seconds))
         elif fault.kind.endswith("_at_act"):
             self._at_act = fault
+        elif fault.kind.endswith("_at_command"):
+            self._at_command = fault
+        elif fault.kind.startswith("op_"):
+            self._operate(fault, node)
         elif fault.kind == "partition":
             self._cut(frozenset({node}))
             self.kernel.after(fault.seconds, lambda: self._cut(frozenset()))
@@ -211,6 +235,17 @@ class World:
             self.kernel.after(30.0 + fault.seconds, lambda: self._end_twin(twin))
         else:
             self._strike_member(fault, node)
+
+    def _operate(self, fault: Fault, node: str) -> None:
+        kind = fault.kind.removeprefix("op_")
+        if kind == "pause":
+            self.operator.pause(fault.seconds)
+        elif kind in ("rebalance", "failover"):
+            self.operator.ask(OperationKind(kind))
+        else:
+            self.operator.ask(OperationKind(kind), node)
+            if kind == "drain":
+                self.kernel.after(20.0 + fault.seconds, lambda: self.operator.ask(OperationKind.REVIVE, node) and None)
 
     def _strike_redis(self, fault: Fault) -> None:
         if fault.kind == "redis_flushed":
@@ -249,10 +284,18 @@ class World:
         process = self.processes.get(node)
         if process is None or process.dead:
             return
-        if fault.kind in ("kill", "kill_wiped", "kill_emptied"):
+        if fault.kind in ("kill", "kill_wiped", "kill_emptied", "kill_moved"):
             self._kill(node, fault.seconds)
             if fault.kind != "kill" and self.may_wipe(node):
                 self.wipe(node, fault.kind == "kill_emptied")
+                if fault.kind == "kill_moved":
+                    self.hosts[node] = f"another host of {node}"
+        elif fault.kind == "kill_and_forget":
+            self._kill(node, 45.0 + fault.seconds)
+            self._forget_later(node, 30.0)
+        elif fault.kind == "pause_and_forget":
+            process.stop_for(85.0 + fault.seconds, True)
+            self._forget_later(node, 65.0)
         elif fault.kind == "kill_broker":
             process.broker.crash("killed (simulated)")
         elif fault.kind == "stop":
@@ -270,6 +313,23 @@ class World:
         else:
             assert fault.kind == "pause_at_call", fault.kind
             process.plan(process.calls + fault.calls, lambda: process.stop_here(fault.seconds, fault.broker_too))
+
+    def _forget_later(self, node: str, seconds: float) -> None:
+        self.kernel.after(
+            seconds, lambda: None if self.healing else self.operator.ask(OperationKind.FORGET, node) and None
+        )
+
+    def before_long_act(self, process: SimProcess, name: str) -> None:
+        """The same for what is done by a command."""
+        fault = self._at_command
+        if fault is None or self.healing or name not in AT_COMMAND:
+            return
+        self._at_command = None
+        self.kernel.log(process.instance, f"{fault.kind} {name}")
+        if fault.kind == "kill_at_command":
+            self.kernel.after(self.random.uniform(0.1, 5.0), lambda: self._kill(process.node, fault.seconds))
+        else:
+            process.stop_for(fault.seconds + 10.0, fault.broker_too)
 
     def before_apply(self, process: SimProcess, action: StoreAction) -> None:
         """The place between decide and act: where a right may be gone by the time it is used."""
@@ -298,6 +358,11 @@ class World:
             self._end_twin(twin)
         for process in self.processes.values():
             process.paused_until = process.broker.paused_until = 0.0
+            process.paused_last = min(process.paused_last, self.kernel.now)
             process.cut_from_redis = False
+        self._at_act = self._at_command = None
+        self.operator.resume()
+        self.operator.helps = self.random.random() < 0.5
+        self.operator.attend()
         for node in self.names:
             self.start_later(node, self.random.uniform(0.0, 3.0))
