@@ -2,25 +2,30 @@
 
 Publishers send persistent, `mandatory` messages one at a time and wait for the broker's word: *ok* (confirmed and
 routed), *nacked*, *returned* (confirmed, but no queue took it: facts M13), or *unknown* (the connection ended before
-any word came). No id is ever sent twice, so a second delivery is the broker's.
+any word came; or it has not come when the account is settled). No id is ever sent twice, so a second delivery is the
+broker's.
 """
 
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 import pika
 from pika import exceptions
+from pika.adapters.blocking_connection import BlockingChannel
 
 HEARTBEAT_SECONDS = 5
 CONNECT_SECONDS = 3.0
-RETRY_SECONDS = 0.05
+STOP_SECONDS = 2 * HEARTBEAT_SECONDS + CONNECT_SECONDS
+RETRY_SECONDS, PAUSE_SECONDS = 0.05, 0.2
 DRAIN_IDLE_SECONDS = 1.0
 DRAIN_SECONDS = 60.0
+TOPOLOGY_SECONDS = 30.0
+MISSING_QUEUE = "no queue"  # every other 404 is of a queue that has no leader now
 LOST_CONNECTION = (exceptions.AMQPError, OSError)
 
 
@@ -76,7 +81,7 @@ class Ledger:
         self.published: dict[str, Outcome] = {}
         self.deliveries: Counter[str] = Counter()
         self._pauses = [0.0] * publishers
-        self._words = [0.0] * publishers
+        self._words = [time.monotonic()] * publishers
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._publish, args=(i,), name=f"publisher-{i}", daemon=True)
@@ -84,21 +89,29 @@ class Ledger:
         ]
 
     def declare(self) -> None:
-        """Declare the quorum queues, with the members that there are."""
-        with self._connection(0) as connection:
-            channel = connection.channel()
+        """Declare the quorum queues, with the members that there are. Raises TimeoutError."""
+
+        def all_queues(channel: BlockingChannel) -> None:
             for queue in self.queues:
                 channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
 
+        self._through_any(all_queues, "the queues cannot be declared")
+
     def start(self) -> None:
+        """Publish from now on; a publisher that is never told anything pauses from now on."""
+        self.reset_pauses()
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """No further message; the words that are still due are waited for."""
+        """No further message; the words that are still due are waited for, within a limit."""
+        now = time.monotonic()
+        self._pauses = [max(seconds, now - word) for seconds, word in zip(self._pauses, self._words, strict=True)]
         self._stopping.set()
+        ends_at = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
-            thread.join(2 * HEARTBEAT_SECONDS + CONNECT_SECONDS)
+            if thread.is_alive():
+                thread.join(max(0.0, ends_at - time.monotonic()))
 
     def confirmed(self) -> int:
         return sum(1 for outcome in list(self.published.values()) if outcome is Outcome.OK)
@@ -110,35 +123,41 @@ class Ledger:
             self._pauses[index], self._words[index] = 0.0, now
 
     def longest_pause_seconds(self) -> float:
-        """Since the last reset; one that still lasts counts, too."""
+        """Since the last reset, up to the stop; one that still lasts counts, too."""
+        if self._stopping.is_set():
+            return max(self._pauses)
         now = time.monotonic()
-        return max(
-            max(seconds, now - word if word else 0.0) for seconds, word in zip(self._pauses, self._words, strict=True)
-        )
+        return max(max(seconds, now - word) for seconds, word in zip(self._pauses, self._words, strict=True))
 
     def drain(self) -> Summary:
-        """Take everything out, each queue through another member, and settle the account."""
+        """Take everything out, each queue through another member, and settle the account. Raises TimeoutError.
+
+        A word that comes later counts no more: its message may have come too late for the queue that was emptied.
+        """
+        published = dict(self.published)
         ends_at = time.monotonic() + DRAIN_SECONDS
         for number, queue in enumerate(self.queues):
             self._drain_queue(queue, number, ends_at)
-        confirmed = {i for i, outcome in self.published.items() if outcome is Outcome.OK}
-        counts = Counter(self.published.values())
+        confirmed = {i for i, outcome in published.items() if outcome is Outcome.OK}
+        counts = Counter(published.values())
         return Summary(
             outcomes={outcome: counts[outcome] for outcome in Outcome},
             delivered=len(self.deliveries),
             lost=tuple(sorted(confirmed - self.deliveries.keys())),
             duplicated=sum(1 for times in self.deliveries.values() if times > 1),
-            unexpected=tuple(sorted(self.deliveries.keys() - self.published.keys())),
+            unexpected=tuple(sorted(self.deliveries.keys() - published.keys())),
             longest_pause_seconds=max(self._pauses),
             pauses_seconds=tuple(self._pauses),
         )
 
     def delete(self) -> None:
-        """Take the queues away."""
-        with self._connection(0) as connection:
-            channel = connection.channel()
+        """Take the queues away. Raises TimeoutError."""
+
+        def all_queues(channel: BlockingChannel) -> None:
             for queue in self.queues:
                 channel.queue_delete(queue)
+
+        self._through_any(all_queues, "the queues cannot be deleted")
 
     # ---- publishing ----
 
@@ -152,7 +171,7 @@ class Ledger:
                 turn += 1
                 self._stopping.wait(RETRY_SECONDS)
 
-    def _publish_over(self, connection: "pika.BlockingConnection", index: int) -> None:
+    def _publish_over(self, connection: pika.BlockingConnection, index: int) -> None:
         """Until the stop, the end of the connection, or a nack: 3.10 nacks for ever on the same channel then."""
         channel = connection.channel()
         channel.confirm_delivery()
@@ -168,7 +187,7 @@ class Ledger:
                 channel.confirm_delivery()
                 self._stopping.wait(RETRY_SECONDS)
 
-    def _publish_one(self, channel: "pika.adapters.blocking_connection.BlockingChannel", queue: str) -> Outcome:
+    def _publish_one(self, channel: BlockingChannel, queue: str) -> Outcome:
         message_id = uuid.uuid4().hex
         self.published[message_id] = Outcome.UNKNOWN
         properties = pika.BasicProperties(delivery_mode=2, message_id=message_id)
@@ -183,7 +202,7 @@ class Ledger:
 
     def _heard(self, index: int) -> None:
         now = time.monotonic()
-        if self._words[index]:
+        if not self._stopping.is_set():
             self._pauses[index] = max(self._pauses[index], now - self._words[index])
         self._words[index] = now
 
@@ -193,10 +212,10 @@ class Ledger:
         while True:
             try:
                 with self._connection(turn) as connection:
-                    self._consume(connection.channel(), queue)
+                    self._consume(connection.channel(), queue, ends_at)
                 return
             except exceptions.ChannelClosedByBroker as error:
-                if error.reply_code == 404:
+                if error.reply_code == 404 and MISSING_QUEUE in error.reply_text:
                     return  # somebody deleted it: what was confirmed into it is lost, and shows
                 turn = self._next(turn, ends_at, error)
             except LOST_CONNECTION as error:
@@ -205,12 +224,14 @@ class Ledger:
     def _next(self, turn: int, ends_at: float, error: Exception) -> int:
         if time.monotonic() > ends_at:
             raise TimeoutError(f"the queues could not be emptied within {DRAIN_SECONDS:g} s: {error!r}") from error
-        threading.Event().wait(RETRY_SECONDS * 4)
+        time.sleep(PAUSE_SECONDS)
         return turn + 1
 
-    def _consume(self, channel: "pika.adapters.blocking_connection.BlockingChannel", queue: str) -> None:
+    def _consume(self, channel: BlockingChannel, queue: str, ends_at: float) -> None:
         channel.basic_qos(prefetch_count=200)
         for method, _, body in channel.consume(queue, inactivity_timeout=DRAIN_IDLE_SECONDS):
+            if time.monotonic() > ends_at:
+                raise TimeoutError(f"{queue} could not be emptied within {DRAIN_SECONDS:g} s")
             if method is None:
                 if channel.queue_declare(queue, passive=True).method.message_count == 0:
                     break
@@ -219,7 +240,23 @@ class Ledger:
             channel.basic_ack(method.delivery_tag)
         channel.cancel()
 
-    def _connection(self, turn: int) -> "pika.BlockingConnection":
+    # ---- connections ----
+
+    def _through_any(self, act: Callable[[BlockingChannel], None], failed: str) -> None:
+        """`act` over a channel of the first member that lets it; it may be tried more than once."""
+        ends_at, turn = time.monotonic() + TOPOLOGY_SECONDS, 0
+        while True:
+            try:
+                with self._connection(turn) as connection:
+                    act(connection.channel())
+                return
+            except LOST_CONNECTION as error:
+                if time.monotonic() > ends_at:
+                    raise TimeoutError(f"{failed}: not within {TOPOLOGY_SECONDS:g} s: {error!r}") from error
+                turn += 1
+                time.sleep(PAUSE_SECONDS)
+
+    def _connection(self, turn: int) -> pika.BlockingConnection:
         end = self._endpoints[turn % len(self._endpoints)]
         parameters = pika.ConnectionParameters(
             host=end.host,

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,10 @@ from rmqcluster.demo import acts, layout, node, state, watch
 
 from .ledger import Account, Endpoint
 
+SIZE = 3
+WELL_SECONDS = 60.0
 HTTP_SECONDS = 3.0
+DEMO = "demo"
 
 
 class Target(Protocol):
@@ -52,27 +56,40 @@ class Target(Protocol):
 
 
 class DemoTarget:
-    """The demo: the person's own when it runs, else one in a directory of its own that is removed at the end."""
+    """The demo: the person's own when all of its three nodes run, else one that is made here and removed at the end.
+
+    Raises DemoBusy when a demo command is at work on the person's own, DemoFailed when its members are not well.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        own = layout.default_directory()
-        self._made: Path | None = None
-        if acts.is_there(own) and acts.is_whole(state.load(own)):
-            self._link = own
-            say(f"using the demo that runs in {own}")
-        else:
-            self._made = Path(tempfile.mkdtemp(prefix="rmqcluster-failover-"))
-            self._made.chmod(0o755)
-            self._link = self._made / "demo"
-            try:
-                acts.up(self._link, None, say)
-            except BaseException:
-                self.close()
-                raise
-        self._demo = state.load(self._link)
-        watch.await_members(self._demo, [one.number for one in self._demo.nodes], say, acts.READY_SECONDS)
+        self._ends = ExitStack()
+        with ExitStack() as unfinished:
+            unfinished.callback(self.close)
+            self._link = self._find(say) or self._make(say)
+            self._demo = state.load(self._link)
+            watch.await_members(self._demo, [one.number for one in self._demo.nodes], say, WELL_SECONDS)
+            unfinished.pop_all()
         self.ttl_seconds = float(self._demo.settings.get("RMQCLUSTER_TTL_SECONDS", "15"))
         self.settle_seconds = float(self._demo.settings.get("RMQCLUSTER_SETTLE_SECONDS", "10"))
+
+    def _find(self, say: Callable[[str], None]) -> Path | None:
+        """The person's demo, held against other demo commands until the end; None when there is none to use."""
+        own = layout.default_directory()
+        if not acts.is_there(own):
+            return None
+        demo = state.load(own)
+        if demo.size != SIZE or not acts.is_whole(demo):
+            return None
+        self._ends.enter_context(acts.exclusive(own))
+        say(f"using the demo that runs in {own}")
+        return own
+
+    def _make(self, say: Callable[[str], None]) -> Path:
+        top = Path(tempfile.mkdtemp(prefix="rmqcluster-failover-"))
+        self._ends.callback(_remove, top)
+        top.chmod(0o755)
+        acts.up(top / DEMO, SIZE, say)
+        return top / DEMO
 
     def nodes(self) -> list[str]:
         return [one.name for one in self._demo.nodes]
@@ -112,21 +129,27 @@ class DemoTarget:
         return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
     def close(self) -> None:
-        if self._made is None:
-            return
-        if acts.is_there(self._link):
-            acts.down(self._link, lambda words: None)
-        shutil.rmtree(self._made, ignore_errors=True)
+        self._ends.close()
 
     def _number(self, node_name: str) -> int:
         return next(one.number for one in self._demo.nodes if one.name == node_name)
 
 
+def _remove(top: Path) -> None:
+    if acts.is_there(top / DEMO):
+        acts.down(top / DEMO, lambda words: None)
+    shutil.rmtree(top, ignore_errors=True)
+
+
 TARGETS: dict[str, Callable[[Callable[[str], None]], Target]] = {"demo": DemoTarget}
 
 
+def replicated(target: Target, asked: str) -> list[Mapping[str, Any]]:
+    """The quorum queues whose leader can move, by the word of `asked`."""
+    return [row for row in target.queues(asked) if row.get("type") == "quorum" and len(row.get("members") or ()) > 1]
+
+
 def leaders(target: Target, asked: str, running: list[str]) -> dict[str, int]:
-    """Running node -> how many quorum queues it leads, by the word of `asked`."""
-    rows = [row for row in target.queues(asked) if row.get("type") == "quorum"]
-    counts = Counter(str(row.get("leader")) for row in rows)
+    """Running node -> how many of them it leads, by the word of `asked`."""
+    counts = Counter(str(row.get("leader")) for row in replicated(target, asked))
     return {name: counts[name] for name in running}
