@@ -19,7 +19,7 @@ from rmqcluster.core.actions import (
     ReadyOperation,
     StoreAction,
 )
-from rmqcluster.core.model import BrokerPhase, DiskKind, Marker, Observation, OperationKind, Stage, StoreView
+from rmqcluster.core.model import BrokerPhase, DiskKind, Marker, Observation, Operation, OperationKind, Stage, StoreView
 from rmqcluster.core.operations import STOPPING_TAKES_SECONDS, step
 from rmqcluster.errors import CommandFailed, OperationRefused, RmqclusterError, StoreUnavailable
 
@@ -57,8 +57,8 @@ class Performer:
             OperationKind.GROW: self._grow,
             OperationKind.REBALANCE: self._rebalance,
             OperationKind.RECOVER: self._recover,
-            OperationKind.JOIN: self._grow_for_join,
-            OperationKind.REJOIN: self._grow_for_join,
+            OperationKind.JOIN: self._admit,
+            OperationKind.REJOIN: self._admit,
         }
 
     def run(self, act: Perform, o: Observation) -> None:
@@ -166,8 +166,7 @@ class Performer:
             self._commands.forget(node)
         self._memory.queues = None
         if operation.kind is OperationKind.REPLACE:
-            self._submit(ReadyOperation(operation))
-            return ""  # goes on until its subject is a member again
+            return self._let_in(operation)
         if act.epoch:
             self._submit(ForgetName(node, act.epoch))
         return f"{node} is no member any more"
@@ -187,6 +186,24 @@ class Performer:
         if said is None or said.disk in (DiskKind.DATA, DiskKind.UNMARKED):
             words = "it is not heard" if said is None else "it announces a disk with data"
             raise OperationRefused(f"{node} cannot be replaced: {words}; start it with an empty volume first")
+
+    def _admit(self, act: Perform, o: Observation) -> str:
+        """A blank node joins under a name that nothing lists: as an amnesiac voter it could lose messages (S4)."""
+        if act.part > 1:
+            return self._grow_for_join(act, o)
+        subject, asked_at = act.operation.subject, self._clock.monotonic()
+        report = self._commands.queues()
+        self._memory.queues, self._memory.queues_at = report, asked_at
+        listed = q.replicas_on(report, subject)
+        if listed:
+            raise OperationRefused(f"{subject} is still a replica of {u.listed(listed)}: its old self goes first")
+        return self._let_in(act.operation)
+
+    def _let_in(self, operation: Operation) -> str:
+        """The record stays until its subject is a member and caught up."""
+        if not self._store.apply(ReadyOperation(operation)):
+            raise NotMine("its record is gone")
+        return ""
 
     def _grow(self, act: Perform, o: Observation) -> str:
         self._memory.queues = None

@@ -228,11 +228,9 @@ def operation_on_me(o: Observation, *kinds: OperationKind) -> Operation | None:
 
 
 def finding(o: Observation) -> str:
-    """Why the lease holder does not replace this member yet, in its words."""
-    lease = o.store.lease if o.store is not None else None
-    holder = others(o).get(lease.node) if lease is not None else None
-    found = [text for text in (holder.findings if holder else ()) if text.startswith(f"{o.me} ")]
-    return found[0].removeprefix(f"{o.me} ") if found else ""
+    """Why the steward does not replace this member yet, in its words."""
+    said = [text for a in others(o).values() for text in a.findings if text.startswith(f"{o.me} ")]
+    return said[0].removeprefix(f"{o.me} ") if said else ""
 
 
 def peers_are_stopping(o: Observation) -> bool:

@@ -91,7 +91,7 @@ def lost_its_disk(o: Observation) -> bool:
 
 
 def blank_under_known_name(o: Observation) -> bool:
-    return o.disk.kind is DiskKind.BLANK and bool(e.listed_by_strangers(o))
+    return o.disk.kind is DiskKind.BLANK and bool(e.listed_by_strangers(o) or e.finding(o))
 
 
 def founded_under_known_name(o: Observation) -> bool:
@@ -103,8 +103,10 @@ def is_being_replaced(o: Observation) -> bool:
     return e.operation_on_me(o, OperationKind.REPLACE) is not None
 
 
-def replace_not_ready(o: Observation) -> bool:
-    return is_being_replaced(o) and not join_is_granted(o)
+def name_not_free(o: Observation) -> bool:
+    """My return under this name is recorded, and the steward has not yet read that nothing lists my old self."""
+    asked = is_being_replaced(o) or (data_lost(o) and e.operation_on_me(o, *JOINS) is not None)
+    return asked and not join_is_granted(o)
 
 
 def not_listed(o: Observation) -> bool:
@@ -118,9 +120,9 @@ def may_rejoin(o: Observation) -> bool:
 
 
 def join_is_granted(o: Observation) -> bool:
-    """A join under my name is recorded; a replacement only once my old self is forgotten everywhere."""
+    """A join under my name is recorded, and the steward has read that nothing lists my old self any more."""
     found = e.operation_on_me(o, *JOINS)
-    return found is not None and (found.ready or found.kind is not OperationKind.REPLACE)
+    return found is not None and found.ready
 
 
 def cluster_is_committed(o: Observation) -> bool:

@@ -62,6 +62,8 @@ def wait_to_stop(o: Observation) -> Outcome:
 
 
 def wait_for_forget(o: Observation) -> Outcome:
+    if _operation(o).kind is not OperationKind.REPLACE:
+        return wait_for_operation(o)
     text = f"REPLACING {o.me}: its old self is being forgotten, it joins as a new member then; client ports CLOSED"
     return Outcome(text=text, state="replacing")
 
@@ -76,4 +78,8 @@ def ask_join(o: Observation) -> Outcome:
 
 
 def wait_for_operation(o: Observation) -> Outcome:
-    return Outcome(text=f"its turn to join comes after {in_words(_operation(o))}", state="waiting")
+    operation = _operation(o)
+    text = f"its turn to join comes after {in_words(operation)}"
+    if operation.subject == o.me:
+        text = "the monitor looks whether any queue still lists it; then it joins"
+    return Outcome(text=text, state="waiting")

@@ -79,7 +79,7 @@ MEMBER_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         235,
-        (c.broker_down, c.replace_not_ready),
+        (c.broker_down, c.name_not_free),
         turn.wait_for_forget,
         "before it boots, its old self is forgotten",
     ),

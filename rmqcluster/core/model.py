@@ -220,7 +220,7 @@ class Operation:
     consent: bool = False  # a person gave up what may be lost
     target: str | None = None  # the node that a failover is to
     why: str = ""
-    ready: bool = False  # of a replacement: its old self is forgotten, its subject may join
+    ready: bool = False  # of a join: nothing lists an old self of its subject, which may boot now
 
 
 @dataclass(frozen=True, slots=True)

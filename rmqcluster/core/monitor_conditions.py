@@ -59,10 +59,33 @@ def failover_asked(o: Observation) -> bool:
 
 
 def operation_to_perform(o: Observation) -> bool:
-    """An operation of the cluster that nobody else may carry out, and that I have not begun."""
+    """An operation of the cluster that nobody else has begun, nor I since I started."""
     found = e.operation(o)
-    steward = found is not None and not KINDS[found.kind].by_subject and found.kind is not OperationKind.FAILOVER
-    return found is not None and steward and found.executor == "" and found.id not in o.handled and o.busy is None
+    if found is None or KINDS[found.kind].by_subject or found.kind is OperationKind.FAILOVER or found.ready:
+        return False
+    return found.executor in ("", o.me) and found.id not in o.handled and o.busy is None
+
+
+def executor_is_gone(o: Observation) -> bool:
+    """Somebody else began it for the cluster, and neither Redis nor the brokers see that member any more."""
+    found = e.operation(o)
+    if found is None or KINDS[found.kind].by_subject or found.ready or found.executor in ("", o.me):
+        return False
+    return e.store_is_steady(o) and found.executor not in u.live_members(o) and e.is_gone(o, found.executor)
+
+
+def joiner_is_listed(o: Observation) -> bool:
+    """Who joins is down with a blank disk, and the last look found replicas on it: it would vote for them."""
+    found = e.operation(o)
+    joins = found is not None and found.kind in (OperationKind.JOIN, OperationKind.REJOIN)
+    return found is not None and joins and e.store_is_steady(o) and found.subject in u.wiped(o)
+
+
+def joiner_to_admit(o: Observation) -> bool:
+    """Somebody asks to join under a name of which nobody has read yet whether a queue still lists it."""
+    found = e.operation(o)
+    asks = found is not None and found.kind in (OperationKind.JOIN, OperationKind.REJOIN) and not found.ready
+    return found is not None and asks and found.id not in o.handled and o.busy is None
 
 
 def join_under_way(o: Observation) -> bool:

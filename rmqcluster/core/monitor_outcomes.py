@@ -128,6 +128,24 @@ def perform(o: Observation) -> Outcome:
     return Outcome((Perform(operation, _epoch(o)),), in_words(operation), "busy")
 
 
+def end_for_the_gone(o: Observation) -> Outcome:
+    operation = _operation(o)
+    text = f"{operation.executor}, who carried it out, is gone with its broker: what is unfinished is looked at anew"
+    return Outcome((EndOperation(operation, "failed", text),), text)
+
+
+def refuse_join(o: Observation) -> Outcome:
+    operation = _operation(o)
+    text = f"{operation.subject} has a blank disk and is still a replica of queues: its old self goes first"
+    return Outcome((EndOperation(operation, "refused", text),), text)
+
+
+def admit(o: Observation) -> Outcome:
+    operation = _operation(o)
+    text = f"{operation.subject} may join when no queue lists a replica on it"
+    return Outcome((Perform(operation, _epoch(o)),), text)
+
+
 def grow_for_join(o: Observation) -> Outcome:
     operation = _operation(o)
     text = f"{operation.subject} has joined: {u.missing_replicas(o)} replicas are grown"

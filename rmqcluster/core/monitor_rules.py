@@ -14,6 +14,18 @@ MONITOR_RULES: tuple[Rule, ...] = (
     Rule(720, (c.cannot_act,), then.idle, "not in a position to act for the cluster"),
     Rule(730, (c.not_in_charge,), then.idle, "another member holds the lease"),
     Rule(740, (c.lease_free,), then.take_lease, "somebody on the majority side has to act"),
+    Rule(
+        742,
+        (c.steward, c.executor_is_gone),
+        then.end_for_the_gone,
+        "what a member did ends with its broker, and is looked at anew",
+    ),
+    Rule(
+        743,
+        (c.steward, c.joiner_is_listed),
+        then.refuse_join,
+        "a blank node under a listed name is replaced, it does not just join",
+    ),
     Rule(745, (c.epoch_not_on_disk,), then.remember_epoch, "an epoch that was used must outlive an emptied Redis"),
     Rule(746, (c.lease_is_mine, c.failover_asked), then.fail_over, "a person asked for it"),
     Rule(
@@ -24,6 +36,12 @@ MONITOR_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         748, (c.steward, c.join_is_complete), then.complete_join, "a join ends when its subject is mutual and caught up"
+    ),
+    Rule(
+        749,
+        (c.steward, c.joiner_to_admit),
+        then.admit,
+        "a blank node under a listed name would vote for what it never saw",
     ),
     Rule(
         750,

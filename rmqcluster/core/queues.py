@@ -115,6 +115,11 @@ def missing_count(report: QueueReport, running: frozenset[str], default: int = 3
     return sum(len(growth.names) for growth in missing(report, running, default)) + len(strays(report))
 
 
+def replicas_on(report: QueueReport, node: str) -> tuple[str, ...]:
+    """The queues and streams that list a replica on `node`, a member or not."""
+    return tuple(q.label for q in sorted(report.queues, key=_order) if q.is_replicated and node in q.members)
+
+
 def leaders(report: QueueReport) -> Mapping[str, int]:
     """Running node -> how many quorum queues it leads."""
     counts = Counter(q.leader for q in report.queues if q.kind is QueueKind.QUORUM and q.leader in report.running)

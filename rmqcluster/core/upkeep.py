@@ -102,18 +102,20 @@ def arrived_subject(o: Observation) -> Operation | None:
 
 
 def wiped(o: Observation) -> list[str]:
-    """Members that announce a disk without their data while their broker is down and the brokers miss it.
+    """Who announces a disk without its data, broker down and missed, while the cluster lists it or a replica on it.
 
-    A blank disk that carries the intention to join this very cluster is a join that was cut short: it goes on by
-    itself.
+    A blank disk that carries the intention to join this very cluster is a join that was cut short: without replicas
+    it goes on by itself.
     """
     if o.view is None or o.store is None:
         return []
     found = []
     for node, a in e.others(o).items():
-        blank = a.disk is DiskKind.BLANK and a.cluster_id != o.disk.cluster_id
-        lost = a.broker is BrokerPhase.DOWN and (blank or a.disk is DiskKind.AMNESIC)
-        if lost and node in o.view.members and e.is_gone(o, node):
+        if a.broker is not BrokerPhase.DOWN or not e.is_gone(o, node):
+            continue
+        named = o.queues is not None and bool(q.replicas_on(o.queues, node))
+        lost = a.disk is DiskKind.AMNESIC or (a.disk is DiskKind.BLANK and a.cluster_id != o.disk.cluster_id)
+        if (lost and node in o.view.members) or (named and a.disk in (DiskKind.AMNESIC, DiskKind.BLANK)):
             found.append(node)
     return sorted(found)
 

@@ -236,7 +236,7 @@ def test_a_replacement_forgets_and_goes_on() -> None:
     r.run(**wiped())
     assert r.broker.done == [f"forget {C}"]
     assert r.ends == []
-    assert act.ReadyOperation(r.operation) in r.submitted
+    assert act.ReadyOperation(r.operation) in r.applied
 
 
 SOLE = QueueFacts("/fog", "only", QueueKind.QUORUM, True, None, frozenset({C}))
@@ -289,6 +289,24 @@ def test_a_forgotten_name_leaves_redis() -> None:
     r.run()
     assert act.ForgetName(C, 3) in r.submitted
     assert r.ends[0][0] == "done"
+
+
+@pytest.mark.parametrize("kind", [OperationKind.JOIN, OperationKind.REJOIN])
+def test_a_name_that_nothing_lists_is_let_in(kind: OperationKind) -> None:
+    """S4: no queue lists a replica on who joins: the record says ready, and stays until it is caught up."""
+    r = rig(kind, C, report=QueueReport((queue(ALL - {C}, ALL - {C}),), ALL - {C}, ALL - {C}))
+    r.run()
+    assert act.ReadyOperation(r.operation) in r.applied
+    assert r.ends == []
+
+
+@pytest.mark.parametrize("members", [ALL, ALL - {C}], ids=["listed", "forgotten"])
+def test_a_name_that_a_queue_lists_is_not_let_in(members: frozenset[str]) -> None:
+    """S4: a blank node would vote for what its old self had seen: the join is refused until that is taken off."""
+    r = rig(OperationKind.JOIN, C, report=QueueReport((queue(there=ALL - {C}),), members, ALL - {C}))
+    r.run()
+    assert r.ends[0][0] == "refused"
+    assert not any(isinstance(found, act.ReadyOperation) for found in r.applied)
 
 
 def test_what_is_forgotten_already_is_not_forgotten_again() -> None:

@@ -267,13 +267,21 @@ def test_237_joins_when_it_was_forgotten_before() -> None:
     o = replace(o, store=replace(o.store, operation=None))
 
     fires(237, o, act.StartOperation)
-    fires(233, replace(o, store=replace(o.store, operation=operation(OperationKind.JOIN))), act.StartBroker)
+    fires(233, replace(o, store=replace(o.store, operation=operation(OperationKind.JOIN, ready=True))), act.StartBroker)
 
 
 @pytest.mark.parametrize("disk", [AMNESIC, BLANK])
 def test_235_waits_until_the_steward_says_so(disk: Any) -> None:
     """235: nobody lists it, but its replicas may not be taken off yet: it waits for the record to say ready."""
     fires(235, replaced(disk, ready=False))
+
+
+def test_235_waits_when_it_was_forgotten_before() -> None:
+    """235: also who joins by a turn of its own boots only when the monitor has read that nothing lists it."""
+    o = replaced(AMNESIC)
+    assert o.store is not None
+
+    fires(235, replace(o, store=replace(o.store, operation=operation(OperationKind.JOIN))))
 
 
 @pytest.mark.parametrize("disk", [AMNESIC, BLANK])
@@ -307,7 +315,9 @@ def test_250_holds_a_blank_disk_under_a_listed_name(disk: Any) -> None:
 
 def test_250_leaves_a_killed_join_alone() -> None:
     """250: a join into that very cluster which was killed half way left only a name, no data: it joins again."""
-    fires(450, observe(HALF_JOINED, store=committed(operation=operation(OperationKind.JOIN))), act.StartBroker)
+    fires(
+        450, observe(HALF_JOINED, store=committed(operation=operation(OperationKind.JOIN, ready=True))), act.StartBroker
+    )
 
 
 def test_255_holds_a_founding_under_a_listed_name() -> None:
@@ -420,7 +430,9 @@ def test_370_boots_a_join_that_may_have_succeeded(store: Any) -> None:
 def test_370_not_for_one_that_strayed() -> None:
     """370: who was seen standing alone joins anew."""
     fires(
-        450, observe(JOINING, store=committed(operation=operation(OperationKind.JOIN)), strayed=True), act.StartBroker
+        450,
+        observe(JOINING, store=committed(operation=operation(OperationKind.JOIN, ready=True)), strayed=True),
+        act.StartBroker,
     )
 
 
@@ -445,9 +457,11 @@ def test_420_waits_for_redis(disk: Any) -> None:
     fires(420, observe(disk, store=None))
 
 
-def joinable(kind: OperationKind | None = OperationKind.JOIN, subject: str = A, **changes: Any) -> Any:
+def joinable(
+    kind: OperationKind | None = OperationKind.JOIN, subject: str = A, ready: bool = True, **changes: Any
+) -> Any:
     """A committed cluster of the two others, while this operation is recorded."""
-    under_way = operation(kind, subject) if kind is not None else None
+    under_way = operation(kind, subject, ready=ready) if kind is not None else None
     members = member(B, {B, C}, **changes), member(C, {B, C})
     return committed(*members, members=frozenset({B, C}), operation=under_way)
 
@@ -463,6 +477,20 @@ def test_445_asks_for_its_turn_to_join() -> None:
 def test_447_waits_for_its_turn() -> None:
     """447: while another operation is under way nobody begins to join; the sentence names it."""
     assert "replace rabbit@c" in fires(447, observe(store=joinable(OperationKind.REPLACE, C))).reason
+
+
+@pytest.mark.parametrize("kind", [OperationKind.JOIN, OperationKind.REJOIN])
+def test_447_waits_until_nothing_lists_its_name(kind: OperationKind) -> None:
+    """447: its own join is recorded, but the monitor has not read yet that no queue lists it (S4)."""
+    assert "looks whether any queue" in fires(447, observe(store=joinable(kind, ready=False))).reason
+    fires(450, observe(store=joinable(kind, ready=True)), act.StartBroker)
+
+
+def test_250_waits_while_a_queue_lists_its_name() -> None:
+    """250: no member lists it, but the monitor found replicas of its old self: it asks for no join (S4)."""
+    found = joinable(None, findings=(f"{A} waits for other replicas",))
+
+    fires(250, observe(store=found))
 
 
 def test_430_names_a_differing_cookie() -> None:

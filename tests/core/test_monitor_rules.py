@@ -285,9 +285,47 @@ def test_747_leaves_alone_what_is_the_subjects() -> None:
     fires(990, under_way(OperationKind.DRAIN, C))
 
 
+def test_747_goes_on_with_what_it_began_in_a_former_life() -> None:
+    """747: who was killed in the middle carries out again what the record says is its own; nobody else does."""
+    fires(747, under_way(OperationKind.GROW, record={"executor": A}), act.Perform)
+    fires(990, under_way(OperationKind.GROW, record={"executor": B}))
+    assert decide(MONITOR_RULES, under_way(OperationKind.REPLACE, C, record={"executor": A, "ready": True})).rule != 747
+
+
+def test_742_ends_what_a_lost_member_had_begun() -> None:
+    """742: no heartbeat, and the brokers miss it: what it did ended with its broker; one whose broker runs goes on."""
+    begun = operation(OperationKind.GROW, "", executor=C)
+
+    assert fires(742, c_silent(operation=begun), act.EndOperation).actions[0].outcome == "failed"  # type: ignore[attr-defined]
+    assert decide(MONITOR_RULES, c_silent(operation=begun, view=View(ALL, ALL))).rule != 742
+    assert decide(MONITOR_RULES, c_silent(operation=replace(begun, executor=B))).rule != 742
+
+
+def test_743_a_join_under_a_listed_name_ends() -> None:
+    """743: its broker is down, its disk blank, and queues list it, a member or not: it is replaced instead (S4)."""
+    joining = {"operation": operation(OperationKind.JOIN, C, ready=True)}
+    cut_short = c_wiped(said={"cluster_id": ID})
+    assert cut_short.store is not None
+    o = replace(cut_short, store=replace(cut_short.store, **joining))
+
+    assert fires(743, o, act.EndOperation).actions[0].outcome == "refused"  # type: ignore[attr-defined]
+    fires(876, cut_short, act.StartOperation)
+    assert decide(MONITOR_RULES, replace(o, queues=report(queue(members={A, B}), running={A, B}))).rule != 743
+
+
+@pytest.mark.parametrize("kind", [OperationKind.JOIN, OperationKind.REJOIN])
+def test_749_reads_the_queues_before_anybody_joins(kind: OperationKind) -> None:
+    """749: whether a queue lists the name of who joins is read once for each join (S4)."""
+    asked = under_way(kind, "rabbit@d")
+
+    fires(749, asked, act.Perform)
+    assert decide(MONITOR_RULES, replace(asked, handled=frozenset({"op-1"}))).rule != 749
+    assert decide(MONITOR_RULES, under_way(kind, "rabbit@d", record={"ready": True})).rule != 749
+
+
 def test_748_a_join_ends_when_its_subject_is_caught_up() -> None:
     """748: registered, running and every queue whole: the record ends."""
-    o = under_way(OperationKind.JOIN, C)
+    o = under_way(OperationKind.JOIN, C, record={"ready": True})
 
     assert fires(748, o, act.EndOperation).actions[0].outcome == "done"  # type: ignore[attr-defined]
 
@@ -302,14 +340,14 @@ def test_748_a_join_ends_when_its_subject_is_caught_up() -> None:
 )
 def test_755_looks_until_the_join_is_complete(changes: dict[str, Any]) -> None:
     """755: a look right after the last one would say the same; after a while it is taken again."""
-    o = replace(under_way(OperationKind.JOIN, C), **{"queues_at": NOW - 60.0, **changes})
+    o = replace(under_way(OperationKind.JOIN, C, record={"ready": True}), **{"queues_at": NOW - 60.0, **changes})
 
     fires(755, o, act.Inspect)
 
 
 def test_750_grows_the_replicas_of_who_joined() -> None:
     """750: they belong to the operation that is under way, once its subject runs as a member."""
-    o = replace(under_way(OperationKind.JOIN, C), queues=report(queue(members={A, B})))
+    o = replace(under_way(OperationKind.JOIN, C, record={"ready": True}), queues=report(queue(members={A, B})))
 
     assert fires(750, o, act.Perform).actions[0].part == 2  # type: ignore[attr-defined]
     assert decide(MONITOR_RULES, replace(o, act_failed_at=NOW - 1.0)).rule != 750
@@ -376,7 +414,7 @@ OBSTACLES = {
     "replicas of others missing": {"queues": report(queue("t", A, {A}), running={A, B})},
     "not looked": {"queues": None},
     "its broker runs": {"said": {"broker": BrokerPhase.STARTING}},
-    "a join cut short": {"said": {"cluster_id": ID}},
+    "a join cut short": {"said": {"cluster_id": ID}, "queues": report(queue(members={A, B}), running={A, B})},
     "a disk with data": {"said": {"disk": DiskKind.DATA}},
     "redis just came": {"steady_since": NOW - 1.0},
     "busy": {"busy": "look"},
