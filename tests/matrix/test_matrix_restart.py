@@ -47,7 +47,7 @@ def test_b3_all_stop_in_order_and_start_in_any(formed: Cluster, order: tuple[int
     formed.await_members()
 
 
-def test_b4_power_loss_of_all(formed: Cluster) -> None:
+def test_b4_h1_power_loss_of_all(formed: Cluster) -> None:
     """All members and Redis are killed at once: the same cluster comes back, with every confirmed message."""
     formed.redis_kill()
     formed.kill()
