@@ -61,7 +61,7 @@ class Network:
 
     def close(self) -> None:
         """End whatever still runs in the namespaces, then take them and the bridge away."""
-        _remove([self._namespace(machine) for machine in self.machines], [self._id])
+        _remove([self._namespace(machine) for machine in self.machines], self._id)
 
     @contextmanager
     def inside(self, machine: str) -> Iterator[None]:
@@ -118,15 +118,14 @@ class Network:
 def remove_leftovers() -> None:
     """Take away what runs left behind that were killed before they could."""
     names = [path.name for path in NAMESPACES.iterdir()] if NAMESPACES.is_dir() else []
-    links = [path.name for path in Path("/sys/class/net").iterdir()]
     dead = {
-        found[0] for name in [*names, *links] if (found := _LEFTOVER.match(name)) and identify(int(found[1])) is None
+        found[0] for name in [*names, *_links()] if (found := _LEFTOVER.match(name)) and identify(int(found[1])) is None
     }
     for leftover in dead:
-        _remove([name for name in names if name.startswith(f"{leftover}-")], [leftover] if leftover in links else [])
+        _remove([name for name in names if name.startswith(f"{leftover}-")], leftover)
 
 
-def _remove(namespaces: Iterable[str], bridges: Iterable[str]) -> None:
+def _remove(namespaces: Iterable[str], network: str) -> None:
     trouble = []
     for name in namespaces:
         if not (NAMESPACES / name).exists():
@@ -136,11 +135,23 @@ def _remove(namespaces: Iterable[str], bridges: Iterable[str]) -> None:
         proc.send(inhabitants, signal.SIGCONT)
         trouble += [f"pid {process.pid} in {name}" for process in proc.end(inhabitants, term_seconds=0)]
         _ip([f"netns delete {name}"])
-    for name in bridges:
-        if Path(f"/sys/class/net/{name}").exists():
-            _ip([f"link delete {name}"])
+    # Not left to the kernel: a namespace lives on, nameless, while a socket of a dead process waits for its peer.
+    _unlink(name for name in _links() if re.fullmatch(rf"{network}\d*", name))
     if trouble:
         raise AssertionError(f"still there after SIGKILL: {', '.join(trouble)}")
+
+
+def _links() -> list[str]:
+    return [path.name for path in Path("/sys/class/net").iterdir()]
+
+
+def _unlink(names: Iterable[str]) -> None:
+    for name in names:
+        try:
+            _ip([f"link delete {name}"])
+        except AssertionError:
+            if name in _links():  # else the kernel was faster
+                raise
 
 
 def _ip(lines: Iterable[str], namespace: str | None = None) -> None:
