@@ -110,11 +110,12 @@ def ask(session: Session, wish: Wish, *, follow: bool, say: Say) -> Outcome:
     )
     if not store.apply(start):
         raise Busy(guards.busy(store.snapshot()) or "busy: another operation has just ended. Try again")
-    _record(store, Event(by, "operation", wish.words + (f": {wish.why}" if wish.why else ""), operation=drawn), say)
-    if not follow:
-        return Outcome(drawn, wish, by, "asked", f"{wish.words} was asked for", ExitCode.OK)
-    say(f"asked for {wish.words}; {_executor(store.snapshot(), wish)} carries it out, within {seconds:.0f} s")
     try:
+        text = wish.words + (f": {wish.why}" if wish.why else "")
+        _record(store, Event(by, "operation", text, operation=drawn), say)
+        if not follow:
+            return Outcome(drawn, wish, by, "asked", f"{wish.words} was asked for", ExitCode.OK)
+        say(f"asked for {wish.words}; {_executor(store.snapshot(), wish)} carries it out, within {seconds:.0f} s")
         return _Following(session, wish, by, drawn, seconds, say).to_the_end(last[-1].id if last else "0-0")
     except KeyboardInterrupt:
         text = f"nobody waits for it any more, but {wish.words} goes on. See: rmqcluster status"

@@ -111,8 +111,8 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     if found["redis"]:
         lines.append(f"unknown: {found['redis']}")
     lines += ["", "Under way", *_under_way(found), "", "Next"]
-    lines += [f"NEXT {text}" for text in found["next"]] + [f"DO   {text}" for text in found["do"]]
-    return lines
+    coming = [f"NEXT {text}" for text in found["next"]] + [f"DO   {text}" for text in found["do"]]
+    return lines + (coming or ["nothing is due"])
 
 
 def _member_line(node: str, said: Mapping[str, Any]) -> str:

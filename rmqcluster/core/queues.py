@@ -196,8 +196,8 @@ def dies_with(report: QueueReport, node: str) -> tuple[str, ...]:
 
 
 def short(report: QueueReport, default: int = 3) -> tuple[QueueFacts, ...]:
-    """Queues with fewer running replicas than they should have."""
-    return tuple(q for q in report.queues if q.is_replicated and len(q.online) < _wanted(q, default))
+    """Queues with fewer running replicas than they should have on the members that there are."""
+    return tuple(q for q in report.queues if q.is_replicated and len(q.online) < _wanted(q, report, default))
 
 
 def leaderless(report: QueueReport) -> tuple[QueueFacts, ...]:
@@ -207,7 +207,7 @@ def leaderless(report: QueueReport) -> tuple[QueueFacts, ...]:
 def facts_in_words(report: QueueReport, default: int = 3) -> tuple[str, ...]:
     """What an operator has to know of the queues, the worst first; () when there is nothing to tell."""
     lost = len(leaderless(report))
-    by_state = Counter((len(q.online), _wanted(q, default)) for q in short(report, default))
+    by_state = Counter((len(q.online), _wanted(q, report, default)) for q in short(report, default))
     words = [f"{_many(n, 'queue')} at {have}/{want} replicas" for (have, want), n in sorted(by_state.items())]
     if words or lost:
         words[:1] = [f"{words[0] if words else 'all replicas are there'}, {lost} leaderless"]
@@ -218,7 +218,11 @@ def facts_in_words(report: QueueReport, default: int = 3) -> tuple[str, ...]:
     if gone:
         nodes = ", ".join(sorted({node for _, node in gone}))
         words.append(f"{_many(len(gone), 'replica')} still listed on {nodes}, no member any more")
-    single = [q.label for q in sorted(report.queues, key=_order) if q.is_replicated and _wanted(q, default) == 1]
+    single = [
+        q.label
+        for q in sorted(report.queues, key=_order)
+        if q.is_replicated and max(target(q, default), len(q.members)) == 1
+    ]
     if single:
         words.append(f"{_many(len(single), 'single-replica queue')}: {_listed(single)}")
     return tuple(words)
@@ -235,8 +239,9 @@ def _needs(queue: QueueFacts, report: QueueReport, node: str) -> bool:
     return len(others) <= len(queue.members) // 2
 
 
-def _wanted(queue: QueueFacts, default: int) -> int:
-    return max(target(queue, default), len(queue.members))
+def _wanted(queue: QueueFacts, report: QueueReport, default: int) -> int:
+    """Its target, as far as there are members to carry replicas; what it has already is never too much."""
+    return max(min(target(queue, default), len(report.members)), len(queue.members))
 
 
 def _down(report: QueueReport) -> list[QueueFacts]:
