@@ -28,6 +28,7 @@ def under_load(cluster: Cluster) -> Iterator[Ledger]:
     account = Account("admin", cluster.secret("admin"))
     ledger = Ledger(endpoints, account, queues=3, publishers=2, prefix="matrix")
     ledger.declare()
+    wait_until(lambda: _are_on_disk(cluster, ledger.queues), SERVE_SECONDS, "the queues are on all their disks")
     ledger.start()
     try:
         wait_until(lambda: ledger.confirmed() > WARM_UP_MESSAGES, SERVE_SECONDS, "the load runs")
@@ -40,6 +41,20 @@ def under_load(cluster: Cluster) -> Iterator[Ledger]:
     ledger.delete()
     assert not summary.lost, f"{len(summary.lost)} confirmed messages are lost: {summary.outcomes}"
     assert not summary.unexpected
+
+
+def _are_on_disk(cluster: Cluster, names: list[str]) -> bool:
+    """Does every replica's disk know its queue? RabbitMQ 3.10 writes the list of them some seconds after it has
+    confirmed a declaration, and begins an empty queue when all its members are killed before that."""
+    found = queues(cluster, cluster.numbers[0])
+    homes = [(node, name) for name in names for node in found.get(name, {}).get("members", ())]
+    disks = {cluster.name(n): cluster.mnesia(n) / cluster.name(n) / "quorum" / cluster.name(n) for n in cluster.numbers}
+    try:
+        known = {node: (disk / "names.dets").read_bytes() for node, disk in disks.items() if disk.exists()}
+    except FileNotFoundError:
+        return False
+    told = {name for _, name in homes}
+    return told == set(names) and all(f"_{name}".encode() in known.get(node, b"") for node, name in homes)
 
 
 def goes_on(ledger: Ledger, seconds: float = SERVE_SECONDS) -> None:
