@@ -211,6 +211,9 @@ def facts_in_words(report: QueueReport, default: int = 3) -> tuple[str, ...]:
     words = [f"{_many(n, 'queue')} at {have}/{want} replicas" for (have, want), n in sorted(by_state.items())]
     if words or lost:
         words[:1] = [f"{words[0] if words else 'all replicas are there'}, {lost} leaderless"]
+    stuck = [q.label for q in leaderless(report) if len(q.members & report.running) > len(q.members) // 2]
+    if stuck:
+        words.append(f"no leader though a majority of their members runs: {_listed(stuck)}")
     for node in sorted({q.leader for q in _down(report) if q.leader is not None}):
         labels = [q.label for q in _down(report) if q.leader == node]
         words.append(f"{_many(len(labels), 'classic queue')} DOWN with {node}: {_listed(labels)}")

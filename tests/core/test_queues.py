@@ -184,7 +184,10 @@ def test_what_dies_with_a_disk() -> None:
             report(quorum("1", behind="bc", leader=None), quorum("2", behind="b"), running="a"),
             ("1 queue at 1/3 replicas, 1 leaderless", "1 queue at 2/3 replicas"),
         ),
-        (report(quorum("1", leader=None)), ("all replicas are there, 1 leaderless",)),
+        (
+            report(quorum("1", leader=None)),
+            ("all replicas are there, 1 leaderless", "no leader though a majority of their members runs: / 1"),
+        ),
         (
             report(classic("audit", "b"), classic("mail", "b"), classic("temporary", "b", durable=False), running="ac"),
             ("2 classic queues DOWN with rabbit@b: / audit, mail",),
