@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import redis
-from cluster import BACK_SECONDS, Cluster
+from cluster import Cluster
 from network import Network
 
 from rmqcluster.demo import layout, node
 from rmqcluster.demo.state import NodeState
 
 REDIS = "redis"
+# A broker that pauses in a minority may fail to resume when its peers are back: after a minute it is started again.
+BACK_SECONDS = 150.0
 TICK_SECONDS = 6  # after so long without a word, a broker gives another up
 # Later than what the harness wrote, so this is what counts.
 CONFIGURATION = f"""\

@@ -11,6 +11,7 @@ import pytest
 from cluster import TTL_SECONDS, Cluster, never
 from failover.ledger import Ledger
 from scene import (
+    asked,
     epoch,
     events,
     goes_on,
@@ -84,7 +85,7 @@ def test_e4_the_holder_dies_in_the_middle(formed: Cluster) -> None:
     asker = next(n for n in formed.numbers if n != old)
     wait_until(lambda: whole(formed, asker), 30, "every queue has its replicas")
     began = last_event(formed)
-    done = formed.cli(asker, "rebalance", "--yes", "--no-wait")
+    done = asked(formed, asker, "rebalance", "--yes", "--no-wait")
     assert done.returncode == 0, done.stderr
     formed.kill(old)
     name = formed.name(old)
@@ -149,7 +150,7 @@ def test_h6_leaders_move_under_load(formed: Cluster, load: Ledger) -> None:
     """A person asks for a rebalance while messages flow: it ends well, and the pause is told."""
     wait_until(lambda: whole(formed, 1), 30, "every queue has its replicas")
     load.reset_pauses()
-    done = formed.cli(1, "rebalance", "--yes")
+    done = asked(formed, 1, "rebalance", "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     goes_on(load)
     assert load.longest_pause_seconds() < 10

@@ -7,7 +7,7 @@ import pika
 import pytest
 from cluster import TTL_SECONDS, Cluster, never
 from failover.ledger import Ledger
-from scene import SERVE_SECONDS, UNHEARD, forget, goes_on, identity, listed, registered, under_load, whole, words
+from scene import SERVE_SECONDS, UNHEARD, asked, forget, goes_on, identity, listed, registered, under_load, whole, words
 from support import wait_until
 
 BUSY, REFUSED = 75, 1
@@ -65,18 +65,18 @@ def test_f6_the_node_that_queues_need_is_not_drained(formed: Cluster, load: Ledg
     """One of three is down: `drain` of another is refused with the reason; `--wait` goes on when it is safe again."""
     formed.kill(3)
     wait_until(lambda: formed.name(3) not in registered(formed), TTL_SECONDS + 5, "its loss is seen")
-    done = formed.cli(1, "drain", formed.name(2), "--yes")
+    done = asked(formed, 1, "drain", formed.name(2), "--yes")
     assert done.returncode == REFUSED, words(done)
     assert "majority" in words(done) or "quorum" in words(done)
     goes_on(load)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(formed.cli, 1, "drain", formed.name(2), "--yes", "--wait", "--timeout", "80")
+        waiting = pool.submit(asked, formed, 1, "drain", formed.name(2), "--yes", "--wait", "--timeout", "80")
         formed.start(3)
         formed.await_members(1, 3)
         done = waiting.result(90)
     assert done.returncode == 0, words(done)
     goes_on(load)
-    done = formed.cli(1, "revive", formed.name(2), "--yes")
+    done = asked(formed, 1, "revive", formed.name(2), "--yes")
     assert done.returncode == 0, words(done)
 
 
@@ -96,7 +96,7 @@ def test_f7_two_operators_at_once(formed: Cluster) -> None:
         assert "busy: drain" in words(loser) or "maintenance" in words(loser), words(loser)
     finally:
         for number in (2, 3):
-            formed.cli(1, "revive", formed.name(number), "--yes")
+            asked(formed, 1, "revive", formed.name(number), "--yes")
 
 
 def test_f10_without_redis_and_without_brokers(formed: Cluster) -> None:

@@ -113,7 +113,7 @@ def test_c11_no_notifications_and_no_subscribers(formed: Cluster, load: Ledger) 
 def test_g1_an_alarm_is_not_a_death(formed: Cluster, load: Ledger, kind: str) -> None:
     """Publishers are blocked by design: nobody is taken out, no leader is moved, and the status tells the alarm."""
     began, before = last_event(formed), formed.broker_pids()
-    raise_it = ("set_disk_free_limit", "900TB") if kind == "disk" else ("set_vm_memory_high_watermark", "0.00001")
+    raise_it = ("set_disk_free_limit", "900000GB") if kind == "disk" else ("set_vm_memory_high_watermark", "0.00001")
     end_it = ("set_disk_free_limit", "50MB") if kind == "disk" else ("set_vm_memory_high_watermark", "0.6")
     formed.ctl(2, *raise_it)
     try:

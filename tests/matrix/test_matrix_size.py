@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from cluster import TTL_SECONDS, Cluster
-from scene import forget, goes_on, listed, registered, under_load, whole, words
+from scene import asked, forget, goes_on, listed, registered, under_load, whole, words
 from support import wait_until
 
 
@@ -29,7 +29,7 @@ def test_f4_three_five_three(growing: Cluster) -> None:
         growing.await_members(seconds=90)
         goes_on(load)
         for leaver in (5, 4):
-            done = growing.cli(1, "drain", growing.name(leaver), "--yes")
+            done = asked(growing, 1, "drain", growing.name(leaver), "--yes")
             assert done.returncode == 0, words(done)
             growing.terminate(leaver)
             assert growing.exit_code(leaver) == 0
