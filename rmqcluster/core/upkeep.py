@@ -84,12 +84,13 @@ def is_unfinished(o: Observation) -> bool:
 
 
 def is_quiet(o: Observation) -> bool:
-    """The settle time has passed since members last changed, nobody is on the way, and no alarm lasts."""
+    """The settle time has passed since members last changed, nobody is missed or on the way, and no alarm lasts."""
     alarms = o.view.alarms if o.view is not None else ()
     stopping = any(a.broker is BrokerPhase.STOPPING for a in e.others(o).values())
     drained = any(a.drained for a in e.others(o).values()) or o.drained
     settled = e.waited(o, o.members_changed_at, o.policy.settle_seconds)
-    return settled and not alarms and not stopping and not drained and not e.somebody_on_the_way(o)
+    missed = o.view is not None and not live_members(o) <= o.view.running
+    return not (alarms or stopping or drained or missed or not settled or e.somebody_on_the_way(o))
 
 
 def arrived_subject(o: Observation) -> Operation | None:

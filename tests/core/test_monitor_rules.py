@@ -482,12 +482,13 @@ def test_880_spreads_again_after_a_long_rest() -> None:
         {"members_changed_at": NOW - 9.9},
         {"view": View(ALL, ALL, ("memory rabbit@b",))},
         {"drained": True},
+        {"view": WITHOUT_C},
         {"queues": report(*LEANING.queues, queue("four", caught_up=frozenset({A, B})))},
     ],
-    ids=["settling", "alarm", "maintenance", "one is behind"],
+    ids=["settling", "alarm", "maintenance", "one is missed", "one is behind"],
 )
 def test_880_waits(changes: dict[str, Any]) -> None:
-    """880: not while members settle, an alarm lasts, somebody is in maintenance, or a voter is behind (E9)."""
+    """880: not while members settle, an alarm lasts, somebody is in maintenance, missed, or behind (E9)."""
     fires(990, replace(holder(), **{"queues": LEANING, **changes}))
 
 
