@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,6 +104,14 @@ def take(cluster: Cluster, number: int, count: int, seconds: float = SERVE_SECON
 
 def registered(cluster: Cluster) -> set[str]:
     return set(cluster.redis_dump()["members"])
+
+
+def losses_on_disk(cluster: Cluster, by: int, of: int) -> set[bytes]:
+    """Each loss of `of`, with its time, that the disk of `by` knows. Mnesia waits at its start for everybody whose end
+    is not written there, and writes it some seconds after the broker has told of it."""
+    log = cluster.mnesia(by) / cluster.name(by) / "LATEST.LOG"
+    pattern = rb"mnesia_down.{1,3}" + re.escape(cluster.name(of).encode()) + rb".{24}"
+    return set(re.findall(pattern, log.read_bytes(), re.DOTALL)) if log.exists() else set()
 
 
 def lease_holder(cluster: Cluster) -> str | None:
