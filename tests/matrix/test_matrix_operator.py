@@ -7,7 +7,20 @@ import pika
 import pytest
 from cluster import TTL_SECONDS, Cluster, never
 from failover.ledger import Ledger
-from scene import SERVE_SECONDS, UNHEARD, asked, forget, goes_on, identity, listed, registered, under_load, whole, words
+from scene import (
+    SERVE_SECONDS,
+    UNHEARD,
+    asked,
+    forget,
+    goes_on,
+    identity,
+    listed,
+    queues,
+    registered,
+    under_load,
+    whole,
+    words,
+)
 from support import wait_until
 
 BUSY, REFUSED = 75, 1
@@ -112,6 +125,7 @@ def test_f10_without_redis_and_without_brokers(formed: Cluster) -> None:
     formed.redis_start()
     formed.await_members()
     formed.kill()
+    wait_until(lambda: not formed.redis_dump()["heartbeats"], 2 * TTL_SECONDS, "the last heartbeats end")
     done = formed.cli(1, "status")
     assert done.returncode == 2, words(done)
     formed.redis_kill()
@@ -168,8 +182,8 @@ def _declare(cluster: Cluster, queue: str, arguments: dict[str, object]) -> int:
     """Declare it; the number of the node that has its only copy."""
     with cluster.channel(3) as channel:
         channel.queue_declare(queue, durable=True, arguments=arguments)
-    row = cluster.api(1, f"/api/queues/%2Ffog/{queue}")[1]
-    return next(n for n in cluster.numbers if cluster.name(n) == row["node"])
+    home = wait_until(lambda: queues(cluster, 1).get(queue, {}).get("node"), SERVE_SECONDS, f"{queue} is told of")
+    return next(n for n in cluster.numbers if cluster.name(n) == home)
 
 
 def _publish(cluster: Cluster, number: int, queue: str) -> None:
