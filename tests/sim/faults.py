@@ -24,6 +24,15 @@ KINDS = {
     "api_trouble": 1,  # brokers often do not answer questions
     "all_down": 2,
     "twin": 1,  # another supervisor with the same name and a volume of its own
+    "kill_moved": 1,  # the volume comes back empty, and on another host
+    "kill_and_forget": 1,  # a person takes it out while it is down
+    "pause_and_forget": 1,  # the same while its broker stands still
+    "kill_at_command": 3,  # SIGKILL of whoever carries out the next operation, within its command
+    "pause_at_command": 3,
+    "op_drain": 2,
+    "op_rebalance": 1,
+    "op_failover": 1,
+    "op_pause": 1,
 }
 
 
@@ -84,6 +93,8 @@ def draw(seed: int) -> Options:
         locks=r.random() < 0.8,
         version=r.choice(("3.10.8", "4.3.6")),
         safety_seconds=safety,
+        solo_queue=r.random() < 0.25,
+        classic_queue=r.random() < 0.15,
         faults=tuple(
             Fault(
                 at=at,

@@ -55,9 +55,10 @@ class Operator:
         self._world.kernel.after(ATTENDS_SECONDS, self.attend)
         if self._world.state.live_operation() is not None:
             return
-        for broker in self._world.brokers():
-            if broker.drained and broker.phase is BrokerPhase.READY:
-                self.ask(OperationKind.REVIVE, broker.name)
+        for process in self._world.running():
+            away = process.broker.drained or process.agent.memory.drained  # a drain of unknown end is announced
+            if away and process.broker.phase is BrokerPhase.READY:
+                self.ask(OperationKind.REVIVE, process.node)
                 return
         for node in self._world.names if self.helps else ():
             process = self._world.processes.get(node)

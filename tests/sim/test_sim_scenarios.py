@@ -184,7 +184,7 @@ def test_all_down_and_up_in_any_order(order: tuple[int, ...], gap_seconds: float
 
 
 def test_blank_node_first_while_the_others_hold_data() -> None:
-    """A wiped node up first, Redis empty, the others with data later: it founds nothing and is held (A12, S1)."""
+    """A wiped node up first, Redis empty, the others with data later: it founds nothing and is replaced (A12, S4)."""
     world = running_cluster()
     for process in list(world.processes.values()):
         process.kill()
@@ -193,11 +193,12 @@ def test_blank_node_first_while_the_others_hold_data() -> None:
     world.start(world.names[0])
     world.kernel.run_until(world.kernel.now + 60.0)
     assert world.disks[world.names[0]].db is None
+    assert len(world.clusters) == 1
     converge(world)
-    held = world.processes[world.names[0]].agent.published
 
-    assert held is not None
-    assert held.decision.rule == 250
+    assert world.checker.acts.counts["forget"] == 1
+    assert world.operator.asked == {}
+    assert set(world.clusters[0].members) == set(world.names)
 
 
 @pytest.mark.parametrize("broker_only", [False, True])

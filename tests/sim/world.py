@@ -70,8 +70,11 @@ class World:
         self.changed()
         return cluster
 
+    def running(self) -> list[SimProcess]:
+        return [p for p in (*self.processes.values(), *self.twins) if not p.dead]
+
     def brokers(self) -> list[SimBroker]:
-        return [p.broker for p in (*self.processes.values(), *self.twins) if not p.dead]
+        return [p.broker for p in self.running()]
 
     def reachable(self, one: str, other: str) -> bool:
         return one == other or (one in self.cut) == (other in self.cut)
