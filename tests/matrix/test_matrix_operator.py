@@ -9,7 +9,6 @@ from cluster import TTL_SECONDS, Cluster, never
 from failover.ledger import Ledger
 from scene import (
     SERVE_SECONDS,
-    UNHEARD,
     asked,
     forget,
     goes_on,
@@ -24,6 +23,7 @@ from scene import (
 from support import wait_until
 
 BUSY, REFUSED = 75, 1
+TOLD_SECONDS = 90.0  # the next look at the queues, and a margin
 LONE = "one.copy"
 CLASSIC = "classic.copy"
 
@@ -135,11 +135,11 @@ def test_f10_without_redis_and_without_brokers(formed: Cluster) -> None:
 
 def test_h2_a_queue_with_one_copy(formed: Cluster, load: Ledger) -> None:
     """It is named beforehand; its node away, it is unavailable and not lost; its node blank, that one is held."""
-    home = _declare(formed, LONE, {"x-queue-type": "quorum", "x-quorum-initial-group-size": 1})
     try:
+        home = _declare(formed, LONE, {"x-queue-type": "quorum", "x-quorum-initial-group-size": 1})
         _publish(formed, home, LONE)
         other = next(n for n in formed.numbers if n != home)
-        wait_until(lambda: _is_told(formed, other, LONE), 40, "the status names the queue with one copy")
+        wait_until(lambda: LONE in formed.cli(other, "status").stdout, TOLD_SECONDS, "the status names the queue")
         formed.kill(home)
         wait_until(lambda: formed.name(home) not in registered(formed), TTL_SECONDS + 5, "its loss is seen")
         goes_on(load)
@@ -156,8 +156,8 @@ def test_h2_a_queue_with_one_copy(formed: Cluster, load: Ledger) -> None:
 
 def test_h3_a_classic_queue_on_a_lost_node(formed: Cluster, load: Ledger) -> None:
     """`forget` names it and wants consent; a blank disk in its node's place is held; the good disk has its messages."""
-    home = _declare(formed, CLASSIC, {"x-queue-type": "classic"})
     try:
+        home = _declare(formed, CLASSIC, {"x-queue-type": "classic"})
         _publish(formed, home, CLASSIC)
         other = next(n for n in formed.numbers if n != home)
         formed.kill(home)
@@ -202,11 +202,3 @@ def _get(cluster: Cluster, number: int, queue: str) -> bytes | None:
 def _delete(cluster: Cluster, queue: str) -> None:
     with cluster.channel(1) as channel:
         channel.queue_delete(queue)
-
-
-def _is_told(cluster: Cluster, by: int, queue: str) -> bool:
-    try:
-        document = cluster.status(by) or {}
-    except UNHEARD:
-        return False
-    return queue in str(document)

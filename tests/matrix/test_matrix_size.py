@@ -21,6 +21,7 @@ def growing() -> Iterator[Cluster]:
         made.close()
 
 
+@pytest.mark.timeout(600)
 def test_f4_three_five_three(growing: Cluster) -> None:
     """Two join and are taken out again one by one: no message is lost, and every queue has its three replicas."""
     wait_until(lambda: whole(growing, 1), 60, "every queue has its replicas")
