@@ -84,7 +84,7 @@ class SimBroker:
         self.paused_at = self.paused_until = 0.0
         self._since = process.clock.monotonic()
         self._boot: Boot | None = None
-        self._run = 0
+        self.run = 0  # rises with every start and every end
         self._asked = False
         self._exits: tuple[Exit, ...] = ()
         self._view: tuple[int, View] | None = None
@@ -100,7 +100,7 @@ class SimBroker:
         self.process.step("broker.start")
         assert self.phase is BrokerPhase.DOWN, "started twice"
         self.world.checker.broker_starts(self.process, boot)
-        self._run += 1
+        self.run += 1
         self._boot, self._asked, self._loaded, self.drained = boot, False, False, False
         self._started_at = self.world.kernel.now
         self._enter(BrokerPhase.STARTING)
@@ -124,9 +124,9 @@ class SimBroker:
             self._act = self.world.checker.acts.stops(self.process)
         self._asked = True
         self._enter(BrokerPhase.STOPPING)
-        run = self._run
+        run = self.run
         self.world.kernel.after(
-            self.world.random.choice((0.3, 1.0, 4.0, 12.0)), lambda: self._gone() if run == self._run else None
+            self.world.random.choice((0.3, 1.0, 4.0, 12.0)), lambda: self._gone() if run == self.run else None
         )
 
     def kill(self) -> None:
@@ -163,7 +163,8 @@ class SimBroker:
 
     def die_with_container(self) -> None:
         self._end_act()
-        self._run += 1
+        self.world.checker.acts.broker_ended(self.process)
+        self.run += 1
         self.phase = BrokerPhase.DOWN
         self.world.changed()
 
@@ -296,7 +297,8 @@ class SimBroker:
 
     def _gone(self) -> None:
         self._end_act()
-        self._run += 1
+        self.world.checker.acts.broker_ended(self.process)
+        self.run += 1
         self._loaded = False
         if self.disk.db is None and self._boot is not None and self._boot.purpose is Purpose.JOIN:
             self._leave_half_a_join()
@@ -310,10 +312,10 @@ class SimBroker:
             self.process.volume.forget_cache()
 
     def _later(self, seconds: float, act: Callable[[], None]) -> None:
-        run = self._run
+        run = self.run
 
         def do() -> None:
-            if run != self._run or self.phase not in (BrokerPhase.STARTING, BrokerPhase.READY):
+            if run != self.run or self.phase not in (BrokerPhase.STARTING, BrokerPhase.READY):
                 return
             if self.paused_until > self.world.kernel.now:
                 self.world.kernel.at(self.paused_until, do)

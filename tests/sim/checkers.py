@@ -248,7 +248,7 @@ class Checker:
         """
         process = self.world.processes.get(node)
         said = process.agent.published if process is not None and not process.dead else None
-        if said is None:
+        if said is None or process is None:
             return False
         rule, held, disk = said.decision.rule, said.decision.held, self.world.disks[node]
         if node in self.world.twinned and rule == 610:

@@ -35,14 +35,14 @@ class Kernel:
         self.lines: list[str] | None = [] if tracing else None
         self.fiber: Fiber | None = None  # the one that runs now
         self.fibers: dict[Fiber, None] = {}  # begun and not ended
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._sequence = 0
 
-    def at(self, time: float, act: Callable[[], None]) -> None:
+    def at(self, time: float, act: Callable[[], object]) -> None:
         self._sequence += 1
         heapq.heappush(self._heap, (time, self._sequence, act))
 
-    def after(self, seconds: float, act: Callable[[], None]) -> None:
+    def after(self, seconds: float, act: Callable[[], object]) -> None:
         self.at(self.now + seconds, act)
 
     def run_until(self, end: float) -> None:
@@ -53,7 +53,7 @@ class Kernel:
             self.now = max(self.now, time)
             self.events += 1
             if self.interrupt is not None and self.events >= self.interrupt[0]:
-                self.interrupt, (_, interrupt) = None, self.interrupt
+                interrupt, self.interrupt = self.interrupt[1], None
                 interrupt()
             act()
         self.now = max(self.now, end)

@@ -77,6 +77,11 @@ class ActChecker:
             self.under_way.remove(act)
             self.world.kernel.log(act.instance, f"ends {act.kind} {act.subject}")
 
+    def broker_ended(self, process: "SimProcess") -> None:
+        """No command outlives the broker that carries it out."""
+        for act in [a for a in self.under_way if a.instance == process.instance]:
+            self.end(act)
+
     def _same_operation(self, one: Act, other: Act) -> bool:
         """A member's own acts follow each other; its broker's end belongs to them."""
         return one.instance == other.instance and one.subject == other.subject
@@ -121,9 +126,9 @@ class ActChecker:
         only = looked.only_on.get(node, [])
         if only:
             raise Violation("S4", f"{process.instance} forgets {node}, which alone holds {', '.join(only)}")
-        disk = self.world.disks[node]
-        if operation.kind is OperationKind.REPLACE and disk.good_host != self.world.hosts[node]:
-            raise Violation("S4", f"{process.instance} forgets {node}, whose disk may return on {disk.good_host}")
+        good, here = self.world.disks[node].good_host, self.world.hosts[node]
+        if operation.kind is OperationKind.REPLACE and good != here and node not in self.world.twinned:
+            raise Violation("S4", f"{process.instance} forgets {node}, whose disk may return on {good}")
 
     def sets_aside(self, process: "SimProcess") -> None:
         asked = self.world.operator.asked.get((OperationKind.REJOIN, process.node))

@@ -61,8 +61,8 @@ class Operator:
                 self.ask(OperationKind.REVIVE, process.node)
                 return
         for node in self._world.names if self.helps else ():
-            process = self._world.processes.get(node)
-            said = process.agent.published if process is not None and not process.dead else None
+            there = self._world.processes.get(node)
+            said = there.agent.published if there is not None and not there.dead else None
             words = said.decision.held if said is not None else None
             for command in (OperationKind.REPLACE, OperationKind.REJOIN):
                 if words is not None and f"rmqcluster {command} {node}" in words and self.ask(command, node):

@@ -181,7 +181,8 @@ class SimProcess:
     def __init__(self, world: "World", node: str, disk: SimDisk, instance: str) -> None:
         self.world, self.node, self.disk, self.instance = world, node, disk, instance
         self.host = world.hosts[node] if disk is world.disks[node] else f"a second host of {node}"
-        self.dead, self.exit_code = False, None
+        self.dead = False
+        self.exit_code: int | None = None
         self.cut_from_redis = False
         self.paused_until = 0.0
         self.paused_last = -1e9  # when the last pause ended
@@ -217,7 +218,7 @@ class SimProcess:
         self.worker = StoreWorker(store, policy, self.clock, self.instance)
         self.prober = Prober(SimApi(self), policy, self.clock)
         parts = Parts(
-            store,  # type: ignore[arg-type]
+            store,
             self.worker,
             self.prober,
             self.volume,

@@ -131,7 +131,7 @@ class World:
         return process
 
     def start_later(self, node: str, seconds: float) -> None:
-        self.kernel.after(seconds, lambda: self.start(node) and None)
+        self.kernel.after(seconds, lambda: self.start(node))
 
     def ended(self, process: SimProcess) -> None:
         """The orchestrator starts again what failed; a twin is left alone."""
@@ -176,9 +176,8 @@ class World:
         """Is the majority of its voters' disks not on others? Sole copies may be lost: they are held then."""
         if node not in queue.voters or len(queue.voters) == 1:
             return False
-        disks = self.disks
-        others = [n for n in sorted(queue.voters - {node}) if n in disks and disks[n].db is not None]
-        intact = [n for n in others if cluster.members.get(n) is disks[n].db and queue.name in disks[n].db.logs]
+        disks = {n: self.disks[n].db for n in sorted(queue.voters - {node}) if n in self.disks}
+        intact = [n for n, db in disks.items() if db and cluster.members.get(n) is db and queue.name in db.logs]
         return len(intact) < queue.majority
 
     def wipe(self, node: str, broker_only: bool) -> None:
@@ -205,7 +204,7 @@ class World:
             self.state.available = False
             self.kernel.at(self.options.redis_from, lambda: self._redis_up(False))
         for node, at in zip(self.names, self.options.start_at, strict=True):
-            self.kernel.at(at, lambda node=node: self.start(node) and None)  # type: ignore[misc]
+            self.kernel.at(at, lambda node=node: self.start(node))  # type: ignore[misc]
         for fault in self.options.faults:
             self.kernel.at(fault.at, lambda fault=fault: self.strike(fault))  # type: ignore[misc]
 
@@ -248,7 +247,7 @@ class World:
         else:
             self.operator.ask(OperationKind(kind), node)
             if kind == "drain":
-                self.kernel.after(20.0 + fault.seconds, lambda: self.operator.ask(OperationKind.REVIVE, node) and None)
+                self.kernel.after(20.0 + fault.seconds, lambda: self.operator.ask(OperationKind.REVIVE, node))
 
     def _strike_redis(self, fault: Fault) -> None:
         if fault.kind == "redis_flushed":
@@ -318,9 +317,7 @@ class World:
             process.plan(process.calls + fault.calls, lambda: process.stop_here(fault.seconds, fault.broker_too))
 
     def _forget_later(self, node: str, seconds: float) -> None:
-        self.kernel.after(
-            seconds, lambda: None if self.healing else self.operator.ask(OperationKind.FORGET, node) and None
-        )
+        self.kernel.after(seconds, lambda: None if self.healing else self.operator.ask(OperationKind.FORGET, node))
 
     def before_long_act(self, process: SimProcess, name: str) -> None:
         """The same for what is done by a command."""
