@@ -30,7 +30,7 @@ class SimCommands:
 
     def __init__(self, process: "SimProcess") -> None:
         self._process, self._world = process, process.world
-        self._late: Callable[[], None] | None = None  # what a command does after nobody waits for it any more
+        self._late: Callable[[], object] | None = None  # what a command does after nobody waits for it any more
 
     def join(self, target: str) -> None:
         self._process.step("commands.join")
@@ -97,6 +97,9 @@ class SimCommands:
                 raise CommandFailed("leaders did not move in time (simulated)", exit_status=None, timed_out=True)
             self._hand_over()
 
+    def load_tables(self) -> str:
+        return "simulated brokers need a majority only"
+
     def prepare_boot(self) -> None:
         raise CommandFailed("going on alone is not simulated", exit_status=None)
 
@@ -109,12 +112,12 @@ class SimCommands:
     # ---- how they run ----
     @contextmanager
     def _act(self, kind: str, subject: str) -> Iterator[None]:
-        act = self._world.checker.acts.begin(self._process, kind, subject)
+        act, run = self._world.checker.acts.begin(self._process, kind, subject), self._process.broker.run
         try:
             yield
         except CommandFailed as error:
             if error.timed_out and kind != "prepare_stop":
-                self._world.kernel.after(self._world.random.uniform(1.0, 20.0), lambda: self._ends_late(act))
+                self._world.kernel.after(self._world.random.uniform(1.0, 20.0), lambda: self._ends_late(act, run))
             else:
                 self._world.checker.acts.end(act)
             raise
@@ -124,9 +127,10 @@ class SimCommands:
         else:
             self._world.checker.acts.end(act)
 
-    def _ends_late(self, act: "Act") -> None:
+    def _ends_late(self, act: "Act", run: int) -> None:
         late, self._late = self._late, None
-        if late is not None and not self._process.dead and self._process.broker.serves:
+        broker = self._process.broker
+        if late is not None and not self._process.dead and broker.serves and broker.run == run:
             try:
                 late()
             except (CommandFailed, Crash) as error:
@@ -134,11 +138,13 @@ class SimCommands:
         self._world.checker.acts.end(act)
 
     def _takes(
-        self, seconds: tuple[float, float], act: Callable[[], None], late: Callable[[], None] | None = None
+        self, seconds: tuple[float, float], act: Callable[[], None], late: Callable[[], object] | None = None
     ) -> None:
         r = self._world.random
-        fate = 1.0 if self._world.healing else r.random()
+        fate, run = 1.0 if self._world.healing else r.random(), self._process.broker.run
         self._process.block(r.uniform(*seconds))
+        if self._process.broker.run != run:
+            raise CommandFailed("the broker ended (simulated)", exit_status=69)
         if fate < FAILS:
             raise CommandFailed("the command failed (simulated)", exit_status=1)
         if fate < FAILS + TIMES_OUT:
