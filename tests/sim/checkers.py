@@ -159,7 +159,8 @@ class Checker:
     def joins(self, process: "SimProcess", cluster: Cluster) -> None:
         """A name whose member data was lost must be forgotten before it may come back as a stranger."""
         old = cluster.members.get(process.node)
-        if old is not None and old.holds and old is not process.disk.db:
+        lost = old is not None and old.holds and old is not process.disk.db
+        if lost and self.world.plant.watches_joins:
             raise Violation("S4", f"{process.instance} joins under a name whose old disk held confirmed messages")
 
     def provisions(self, process: "SimProcess", cluster: Cluster, cluster_id: str) -> None:

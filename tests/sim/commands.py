@@ -23,6 +23,7 @@ WANTED_STAMP = "as configured"
 FAILS, TIMES_OUT = 0.06, 0.03  # while faults last
 PROGRESS_SECONDS = 20.0
 MOVE_SECONDS = 60.0
+NEVER = -1e9
 
 
 class SimCommands:
@@ -252,6 +253,7 @@ class SimLongActs:
     def run(self, name: str, act: Callable[[], None]) -> None:
         assert self.busy is None, "one long act at a time"
         self.busy = name
+        self._process.fence_read_at = NEVER  # a look taken for an earlier act proves nothing
         self._process.world.before_long_act(self._process, name)
 
         def step() -> None:

@@ -1,17 +1,31 @@
 """Bugs planted on purpose: the checkers must find each of them, or they prove nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from fakes.memory_store import MemoryState, MemoryStore, Mortal
 
-from rmqcluster.agent.agent import Agent
+from rmqcluster.agent.performer import Performer
+from rmqcluster.core import evidence as e
+from rmqcluster.core import monitor_outcomes as then
 from rmqcluster.core import queues as q
-from rmqcluster.core.actions import ClaimFounding, CommitFounding
-from rmqcluster.core.engine import Condition, Rule
-from rmqcluster.core.member_conditions import broker_down, broker_ready, founding_boot, not_committed
+from rmqcluster.core import upkeep as u
+from rmqcluster.core.actions import ClaimFounding, CommitFounding, Perform, StoreAction
+from rmqcluster.core.engine import Condition, Outcome, Rule
+from rmqcluster.core.member_conditions import (
+    broker_down,
+    broker_ready,
+    data_lost,
+    founding_boot,
+    join_is_granted,
+    not_committed,
+    target_known,
+)
 from rmqcluster.core.member_rules import MEMBER_RULES
-from rmqcluster.core.model import Claim, Observation, Policy, Record
+from rmqcluster.core.model import Claim, Observation, Operation, OperationKind, Policy, Record, StoreView
+from rmqcluster.core.monitor_conditions import no_operation as nothing_under_way
+from rmqcluster.core.monitor_conditions import steward
 from rmqcluster.core.monitor_rules import MONITOR_RULES
 
 Missing = Callable[[q.QueueReport, frozenset[str], int], tuple[q.Growth, ...]]
@@ -28,7 +42,8 @@ class Plant:
     store: StoreMaker = MemoryStore
     volume_checks: bool = True
     missing: Missing = q.missing  # which replicas a growth adds
-    mind: Callable[[Agent], None] = lambda _agent: None  # changes what a member's acts check
+    performer: type[Performer] = Performer
+    watches_joins: bool = True  # False: the loss itself has to be seen, not the join that leads to it
 
 
 class UnclaimedStore(MemoryStore):
@@ -73,6 +88,65 @@ class UnfencedStore(MemoryStore):
         return epoch is not None or super()._holds_lease()
 
 
+class PrivateRecordStore(MemoryStore):
+    """Each member has an operation record of its own."""
+
+    own: Mortal[Operation] | None = None
+
+    def apply(self, action: StoreAction) -> bool:
+        with self._with_own_record():
+            return super().apply(action)
+
+    def snapshot(self) -> StoreView:
+        with self._with_own_record():
+            return super().snapshot()
+
+    def read_operation(self) -> Operation | None:
+        with self._with_own_record():
+            return super().read_operation()
+
+    @contextmanager
+    def _with_own_record(self) -> Iterator[None]:
+        shared, self.state.operation = self.state.operation, self.own
+        try:
+            yield
+        finally:
+            self.own, self.state.operation = self.state.operation, shared
+
+
+class BlindPerformer(Performer):
+    """Takes out whom it is told to, without a look at who needs it."""
+
+    def _forget(self, act: Perform, o: Observation) -> str:
+        if act.part > 1:
+            return super()._forget(act, o)
+        node = act.operation.subject
+        self._commands.queues()
+        self._commands.forget(node)
+        return self._let_in(act.operation) if act.operation.kind is OperationKind.REPLACE else f"{node} is gone"
+
+
+class ForgetfulPerformer(Performer):
+    """Lets a wiped member in under its old name, which every queue still lists."""
+
+    def _forget(self, act: Perform, o: Observation) -> str:
+        return super()._forget(act, o) if act.part > 1 else self._let_in(act.operation)
+
+
+class WelcomingPerformer(Performer):
+    """Lets a blank node in under any name."""
+
+    def _admit(self, act: Perform, o: Observation) -> str:
+        return super()._admit(act, o) if act.part > 1 else self._let_in(act.operation)
+
+
+class RashPerformer(Performer):
+    """Acts on what it read when it decided."""
+
+    def _still_mine(self, act: Perform, o: Observation) -> None:
+        pass
+
+
 def without(rules: tuple[Rule, ...], *numbers: int) -> tuple[Rule, ...]:
     """The table with some rows left out."""
     assert set(numbers) <= {r.number for r in rules}
@@ -82,6 +156,26 @@ def without(rules: tuple[Rule, ...], *numbers: int) -> tuple[Rule, ...]:
 def with_conditions(rules: tuple[Rule, ...], number: int, *when: Condition) -> tuple[Rule, ...]:
     """The table with other conditions for one row."""
     return tuple(replace(r, when=when) if r.number == number else r for r in rules)
+
+
+def _replace_at_once(o: Observation) -> Outcome:
+    return Outcome((then._begin(o, OperationKind.REPLACE, u.wiped(o)[0], "planted"),), "planted")
+
+
+def _somebody_wiped(o: Observation) -> bool:
+    return e.store_is_steady(o) and bool(u.wiped(o))
+
+
+def replacing_at_once(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """The table in which nothing keeps a wiped member from being replaced."""
+    changed = with_conditions(rules, 876, steward, nothing_under_way, _somebody_wiped)
+    return tuple(replace(r, then=_replace_at_once) if r.number == 876 else r for r in changed)
+
+
+def to_default(report: q.QueueReport, running: frozenset[str], default: int) -> tuple[q.Growth, ...]:
+    """What a growth adds that takes every queue for one without a target of its own."""
+    queues = tuple(replace(queue, declared_target=None) for queue in report.queues)
+    return q.missing(replace(report, queues=queues), running, default)
 
 
 def _no_record(o: Observation) -> bool:
@@ -102,6 +196,22 @@ NO_ROLL_CALL = Plant(
     store=CarelessStore,
 )
 NO_EPOCH = Plant("no epoch", store=UnfencedStore)
-NOT_HELD = Plant("wiped node not held", without(MEMBER_RULES, 240, 250, 255))
+NOT_HELD = Plant(
+    "wiped node not held",
+    without(MEMBER_RULES, 240, 250, 255),
+    without(MONITOR_RULES, 743, 876),
+    performer=WelcomingPerformer,
+)
 NO_MARKER_CHECK = Plant("marker not checked", without(MEMBER_RULES, 260, 270, 310, 340, 360, 370), volume_checks=False)
-PLANTS = (NO_CLAIM_CHECK, NO_ROLL_CALL, NO_EPOCH, NOT_HELD, NO_MARKER_CHECK)
+NO_OBSTACLE = Plant("obstacle skipped", monitor_rules=replacing_at_once(MONITOR_RULES), performer=BlindPerformer)
+BLIND_FORGET = Plant("forget without a look", performer=BlindPerformer)
+NO_RECORD = Plant("operation record ignored", store=PrivateRecordStore)
+NO_TARGET = Plant("target ignored", missing=to_default)
+NOT_FORGOTTEN = Plant(
+    "replaced without a forget",
+    with_conditions(without(MEMBER_RULES, 235, 240, 250), 233, broker_down, data_lost, join_is_granted, target_known),
+    replacing_at_once(MONITOR_RULES),
+    performer=ForgetfulPerformer,
+)
+AMNESIAC = replace(NOT_FORGOTTEN, name="amnesiac voter", watches_joins=False)
+NO_SECOND_LOOK = Plant("lease not read again", performer=RashPerformer)

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from fakes.memory_store import MemoryStore
 
+from rmqcluster.agent import act
 from rmqcluster.agent.agent import Agent, Parts
 from rmqcluster.agent.memory import Identity
 from rmqcluster.agent.ports import Beat, BrokerFacts, Event
@@ -228,9 +230,9 @@ class SimProcess:
             SimJournal(self),  # type: ignore[arg-type]
             self.clock,
         )
-        agent = Agent(identity, policy, parts)
+        with patch.object(act, "Performer", world.plant.performer):
+            agent = Agent(identity, policy, parts)
         agent.member_rules, agent.monitor_rules = world.plant.member_rules, world.plant.monitor_rules
-        world.plant.mind(agent)
         return agent
 
     def _connect(self) -> None:
