@@ -78,6 +78,7 @@ class Hands:
             a.JoinByCommand: self._join_by_command,
             a.Provision: self._provision,
             a.Inspect: self._inspect,
+            a.LoadTables: self._load_tables,
             a.Perform: self._perform,
             a.SetAside: self._set_aside,
             a.Report: self._report,
@@ -166,6 +167,19 @@ class Hands:
             self._memory.queues, self._memory.queues_at = self._commands.queues(), asked_at
 
         self._long("look", look, d, quiet=True)
+
+    def _load_tables(self, act: a.LoadTables, o: Observation, d: Decision) -> None:
+        def load() -> None:
+            self._memory.tables_asked_at = self._clock.monotonic()
+            try:
+                why_not = self._commands.load_tables()
+            except CommandFailed as error:
+                self.event("failed", f"load tables: {error}", d.rule)
+            else:
+                if not why_not:
+                    self.event("load tables", f"done: {d.reason}", d.rule)
+
+        self._long("load tables", load, d, quiet=True)
 
     def _perform(self, act: a.Perform, o: Observation, d: Decision) -> None:
         if self._long_acts.busy is not None:

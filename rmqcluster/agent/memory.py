@@ -55,6 +55,7 @@ class Memory:
     lease_since: float | None = None
     marked: frozenset[str] = frozenset()
     act_failed_at: float | None = None
+    tables_asked_at: float | None = None
     failures: int = 0
     provision_failed_at: float | None = None
     handled: frozenset[str] = frozenset()
@@ -156,6 +157,7 @@ def observe(
         busy=busy,
         wanted_stamp=identity.wanted_stamp,
         act_failed_at=memory.act_failed_at,
+        tables_asked_at=memory.tables_asked_at,
         failures=memory.failures,
         provision_failed_at=memory.provision_failed_at,
         hopeless_since=max(memory.started_at, memory.hopeless_since),

@@ -174,6 +174,10 @@ class Commands(Protocol):
         """Going on alone, once the broker serves: forget the lost. Returns the queues that stay without a leader."""
         ...
 
+    def load_tables(self) -> str:
+        """While the broker boots: load its metadata if that is its part. Returns why it is not, "" when it was done."""
+        ...
+
     def prepare_stop(self, seconds: float) -> None:
         """Move the leaders away, within so many seconds."""
         ...

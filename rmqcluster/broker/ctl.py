@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from rmqcluster.broker.env import tool_environment
 from rmqcluster.broker.recovery import Recovery
 from rmqcluster.broker.replicas import GROW_COMMAND_SECONDS, Replicas
+from rmqcluster.broker.tables import Tables
 from rmqcluster.broker.version import Scripts
 from rmqcluster.config.settings import Settings
 from rmqcluster.core.model import View
@@ -56,6 +57,7 @@ class Ctl:
         self._node = settings.node
         self.replicas = Replicas(self, settings.node, settings.policy.replicas)
         self.recovery = Recovery(self, self.replicas, settings.node, scripts.version)
+        self.tables = Tables(self, settings.node)
 
     def run(self, tool: str, *arguments: str, deadline_seconds: float, input_bytes: bytes = b"") -> str:
         """stdout of the tool. `arguments` are visible to every user of the machine: never a secret."""

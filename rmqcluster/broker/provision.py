@@ -62,6 +62,12 @@ class GoingOnAlone(Protocol):
     def settle(self, lost: frozenset[str]) -> tuple[str, ...]: ...
 
 
+class WaitingTables(Protocol):
+    """The metadata that a majority waits for (`Tables`)."""
+
+    def load(self) -> str: ...
+
+
 class Acts(Protocol):
     """The commands that provisioning needs (`Ctl`)."""
 
@@ -70,6 +76,9 @@ class Acts(Protocol):
 
     @property
     def recovery(self) -> GoingOnAlone: ...
+
+    @property
+    def tables(self) -> WaitingTables: ...
 
     def facts(self) -> dict[str, object]: ...
 
@@ -142,6 +151,7 @@ class Provisioner:
         self.prepare_stop = upkeep.prepare_stop
         alone = acts.recovery
         self.prepare_boot, self.release, self.settle = alone.prepare_boot, alone.release, alone.settle
+        self.load_tables = acts.tables.load
         self._sleep = sleep
         self._monotonic = monotonic
 

@@ -79,6 +79,11 @@ class SetMaster:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadTables:
+    """Load the metadata of my booting broker from its own disk, if a majority waits and none of it has newer data."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartOperation:
     """Write the operation record: only if there is none, and, with an `epoch`, only under my lease of that epoch.
 
@@ -262,6 +267,7 @@ Action = (
     | JoinByCommand
     | Provision
     | Inspect
+    | LoadTables
     | Perform
     | SetAside
     | Report

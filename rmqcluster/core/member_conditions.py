@@ -8,6 +8,7 @@ LAST_WORDS_SECONDS = 0.5  # of the stop budget, for the supervisor itself
 STOP_AGAIN_SECONDS = 1.0  # between two looks whether a queue still needs this member
 JOINS = (OperationKind.JOIN, OperationKind.REPLACE, OperationKind.REJOIN)
 STANDING_SECONDS = 60.0  # how long a broker that stopped its application may need to resume while its peers run
+TABLES_SECONDS, TABLES_AGAIN_SECONDS = 60.0, 20.0  # how long the last member may be waited for; between two looks
 FIRST_WORD_SECONDS = 3.0  # above the longest that Redis may take for one reply
 
 
@@ -333,6 +334,13 @@ def target_moved(o: Observation) -> bool:
 
 def stands_alone(o: Observation) -> bool:
     return e.stands_alone(o)
+
+
+def tables_may_wait(o: Observation) -> bool:
+    """My broker boots with its data for so long that it may wait for a member that never returns."""
+    with_data = o.broker.purpose is Purpose.DATA and not o.broker.was_ready and o.busy is None
+    lately = o.tables_asked_at is not None and not e.waited(o, o.tables_asked_at, TABLES_AGAIN_SECONDS)
+    return with_data and not lately and e.waited(o, o.broker.since, TABLES_SECONDS)
 
 
 def left_standing(o: Observation) -> bool:

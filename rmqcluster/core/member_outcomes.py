@@ -9,6 +9,7 @@ from rmqcluster.core.actions import (
     JoinByCommand,
     KillBroker,
     Leave,
+    LoadTables,
     OfferFounder,
     RaiseEpoch,
     StartBroker,
@@ -283,6 +284,11 @@ def tell_twin(o: Observation) -> Outcome:
         text=f"another instance beats under the name {o.me}: this one writes no heartbeat; stop the other one",
         state="twin",
     )
+
+
+def load_tables(o: Observation) -> Outcome:
+    waits = wait_for_boot(o)
+    return Outcome((LoadTables(),), waits.text, waits.state)
 
 
 def wait_for_boot(o: Observation) -> Outcome:

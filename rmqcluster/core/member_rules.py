@@ -277,6 +277,12 @@ MEMBER_RULES: tuple[Rule, ...] = (
         then.stop_forgotten,
         "a forgotten disk would wait for members that do not wait for it",
     ),
+    Rule(
+        609,
+        (c.broker_starting, c.tables_may_wait),
+        then.load_tables,
+        "a majority of the disks knows all that was committed; a member that never returns is not waited for",
+    ),
     Rule(610, (c.broker_starting,), then.wait_for_boot, "the broker says when it is ready"),
     Rule(
         620,

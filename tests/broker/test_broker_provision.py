@@ -160,6 +160,14 @@ class Broker:
     def recovery(self) -> "Broker":
         return self
 
+    @property
+    def tables(self) -> "Broker":
+        return self
+
+    def load(self) -> str:
+        self._do("load tables")
+        return ""
+
     def prepare_boot(self) -> None:
         self._do("prepare_boot")
 

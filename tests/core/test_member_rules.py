@@ -769,6 +769,18 @@ def test_608_stops_a_forgotten_one_that_boots() -> None:
     assert fires(608, unlisted(broker=broker(STARTING, Purpose.DATA)), act.StopBroker).held
 
 
+def test_609_looks_whether_the_metadata_waits_for_ever() -> None:
+    """609: a boot with data that takes a minute: is it a majority that waits for who never returns (B5)?"""
+    booting = replace(broker(STARTING, Purpose.DATA), since=NOW - 61.0)
+
+    fires(609, observe(DATA, broker=booting, store=None), act.LoadTables)
+    fires(609, observe(DATA, broker=booting, tables_asked_at=NOW - 21.0), act.LoadTables)
+    for waits in ({"tables_asked_at": NOW - 19.0}, {"busy": "load tables"}):
+        fires(610, observe(DATA, broker=booting, **waits))
+    fires(610, observe(DATA, broker=replace(booting, since=NOW - 59.0)))
+    fires(610, observe(DATA, broker=replace(booting, was_ready=True)))
+
+
 def test_610_waits_for_the_boot() -> None:
     """610: a member's broker that boots is waited for, and the missing are named."""
     disk = replace(DATA, marker=replace(DATA.marker, members=(A, B, C)))  # type: ignore[type-var]

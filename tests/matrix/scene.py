@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pika
@@ -48,17 +49,26 @@ def under_load(cluster: Cluster) -> Iterator[Ledger]:
 
 
 def _are_on_disk(cluster: Cluster, names: list[str]) -> bool:
-    """Does every replica's disk know its queue? RabbitMQ 3.10 writes the list of them some seconds after it has
-    confirmed a declaration, and begins an empty queue when all its members are killed before that."""
+    """Does every disk know the queue, and every replica's disk its replica? RabbitMQ 3.10 writes both some seconds
+    after it has confirmed a declaration; when all members are killed before that, the queue is gone or begins empty."""
     found = queues(cluster, cluster.numbers[0])
     homes = [(node, name) for name in names for node in found.get(name, {}).get("members", ())]
     disks = {cluster.name(n): cluster.mnesia(n) / cluster.name(n) / "quorum" / cluster.name(n) for n in cluster.numbers}
     try:
         known = {node: (disk / "names.dets").read_bytes() for node, disk in disks.items() if disk.exists()}
+        tables = {disk.parent.parent for disk in disks.values() if disk.exists()}
+        if not all(_is_in_metadata(directory, name) for directory in tables for name in names):
+            return False
     except FileNotFoundError:
         return False
     told = {name for _, name in homes}
     return told == set(names) and all(f"_{name}".encode() in known.get(node, b"") for node, name in homes)
+
+
+def _is_in_metadata(directory: Path, name: str) -> bool:
+    """Do the tables of this node, or their log, name it?"""
+    files = [path for path in directory.glob("*") if path.is_file()]
+    return any(name.encode() in path.read_bytes() for path in files)
 
 
 def goes_on(ledger: Ledger, seconds: float = SERVE_SECONDS) -> None:
