@@ -14,6 +14,7 @@ from cluster import Cluster
 from failover.ledger import Account, Endpoint, Ledger
 from support import wait_until
 
+from rmqcluster.demo import node
 from rmqcluster.errors import ExitCode
 
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
@@ -211,6 +212,12 @@ def leaders(cluster: Cluster, by: int) -> dict[str, int]:
 def words(done: "subprocess.CompletedProcess[str]") -> str:
     """Everything that a command said."""
     return done.stdout + done.stderr
+
+
+def broker_pid(cluster: Cluster, number: int) -> int | None:
+    """Of the broker that this member has now; None while it has none."""
+    process = node.broker(cluster.demo, number)
+    return process.pid if process is not None else None
 
 
 def operation(cluster: Cluster) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from cluster import TTL_SECONDS, Cluster, never
 from failover.ledger import Ledger
 from scene import (
     asked,
+    broker_pid,
     epoch,
     events,
     goes_on,
@@ -158,8 +159,8 @@ def test_h6_leaders_move_under_load(formed: Cluster, load: Ledger) -> None:
     assert load.longest_pause_seconds() < 10
 
 
-def _broker_pids(cluster: Cluster, numbers: Iterable[int]) -> ItemsView[int, int]:
-    return {n: cluster.broker_pid(n) for n in numbers if cluster.has_broker(n)}.items()
+def _broker_pids(cluster: Cluster, numbers: Iterable[int]) -> ItemsView[int, int | None]:
+    return {n: broker_pid(cluster, n) for n in numbers}.items()
 
 
 def _are_spread(counts: dict[str, int]) -> bool:

@@ -1,17 +1,31 @@
 """Rows B: members that are killed, stopped, wiped and started again, under a load that counts every message (H1)."""
 
+import os
+import signal
 from collections.abc import Iterator
 from threading import Event, Thread
 
 import pytest
 from cluster import TTL_SECONDS, Cluster, never
 from failover.ledger import Ledger
-from scene import asked, forget, goes_on, identity, listed, losses_on_disk, registered, under_load, whole, words
+from scene import (
+    asked,
+    broker_pid,
+    forget,
+    goes_on,
+    identity,
+    listed,
+    losses_on_disk,
+    registered,
+    under_load,
+    whole,
+    words,
+)
 from support import wait_until
 
 from rmqcluster.process.procfs import identify
 
-WITHIN_STOP_SECONDS = 9.0  # the budget, and a process's end
+WITHIN_STOP_SECONDS = 15.0  # the budget of 8 s, and a process's end on a busy machine
 REPLACED_SECONDS = 90.0
 MNESIA_RUNS = "lists:keymember(mnesia, 1, application:which_applications())."
 
@@ -78,10 +92,10 @@ def test_b7_the_broker_crashes_again_and_again(formed: Cluster, load: Ledger) ->
     """Every crash is followed by a boot of the same supervisor, later and later; meanwhile it says that it is down."""
     supervisor = formed.supervisor_pid(1)
     for _ in range(3):
-        pid = wait_until(lambda: formed.has_broker(1) and formed.broker_pid(1), 30, "a broker boots")
-        formed.kill_broker(1)
+        pid = wait_until(lambda: broker_pid(formed, 1), 30, "a broker boots")
+        os.kill(pid, signal.SIGKILL)
         wait_until(lambda: formed.row(1).get("running") is not True, 3, "its own report says that it does not run")
-        wait_until(lambda pid=pid: formed.has_broker(1) and formed.broker_pid(1) != pid, 30, "another broker boots")
+        wait_until(lambda pid=pid: broker_pid(formed, 1) not in (None, pid), 30, "another broker boots")
     assert formed.logged(1, "the broker ended")
     goes_on(load)
     formed.await_members()
@@ -94,7 +108,7 @@ def test_b8_a_supervisor_is_killed_alone(formed: Cluster) -> None:
     formed.pause_process(broker)  # so that it cannot end with its supervisor
     formed.kill_supervisor(3)
     formed.start(3)
-    wait_until(lambda: formed.has_broker(3) and formed.broker_pid(3) != broker, 30, "a broker of its own boots")
+    wait_until(lambda: broker_pid(formed, 3) not in (None, broker), 30, "a broker of its own boots")
     assert identify(broker) is None
     formed.await_members()
 
