@@ -31,7 +31,18 @@ CLIENT_ROOMS = {
     "tenacity": {"store", "broker", "demo"},
     "rich": {"cli"},
 }
-PURE_MODULES_ALLOWED = {"collections", "dataclasses", "enum", "itertools", "typing", "re", "datetime", "math", "json"}
+PURE_MODULES_ALLOWED = {
+    "collections",
+    "dataclasses",
+    "enum",
+    "itertools",
+    "typing",
+    "re",
+    "datetime",
+    "math",
+    "json",
+    "uuid",
+}
 SUPERVISOR_MUST_NOT_LOAD = {"pika", "click", "rich", "docker", "requests"}
 
 

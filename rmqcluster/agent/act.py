@@ -11,7 +11,7 @@ from rmqcluster.agent.ports import Boot, BrokerProcess, Clock, Commands, Event, 
 from rmqcluster.agent.store_worker import StoreWorker
 from rmqcluster.core import actions as a
 from rmqcluster.core.model import Decision, Marker, Observation, Purpose, Stage
-from rmqcluster.core.operations import step
+from rmqcluster.core.operations import KINDS, step
 from rmqcluster.errors import CommandFailed, RmqclusterError, StoreUnavailable
 
 STORE_ACTIONS = (
@@ -186,13 +186,15 @@ class Hands:
             return
         left = o.store.operation_left_seconds if o.store is not None else 0.0
         self._memory.handled |= {step(act.operation, act.part)}
-        self._memory.held = (act.operation, o.now + left)
+        claimed = act.part == 1 and not KINDS[act.operation.kind].by_subject
+        mine = replace(act.operation, executor=self._identity.me) if claimed else act.operation
+        self._memory.held = (mine, o.now + left)
         self.event("begin", d.reason, d.rule, act.epoch, act.operation.id)
         self._long_acts.run(str(act.operation.kind), lambda: self._performer.run(act, o))
 
     def _set_aside(self, act: a.SetAside, o: Observation, d: Decision) -> None:
-        self._memory.handled |= {act.operation.id}
         kept = self._volume.set_aside()
+        self._memory.handled |= {act.operation.id}
         self.event("rejoin", f"{d.reason}: {kept}", d.rule, operation=act.operation.id)
 
     def _long(self, name: str, act: Callable[[], None], d: Decision, epoch: int = 0, quiet: bool = False) -> None:

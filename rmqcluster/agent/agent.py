@@ -216,9 +216,8 @@ class Agent:
         if marker is not None and proven and o.view is not None:
             known = dict(marker.peers) | {n: x.management for n, x in e.others(o).items() if x.management}
             peers = tuple(sorted((n, known[n]) for n in o.view.members if n in known))
-            sole = marker.sole and o.view.members == {o.me}
             hosts = self._hosts(o, marker)
-            fresh = replace(marker, members=tuple(sorted(o.view.members)), peers=peers, hosts=hosts, sole=sole)
+            fresh = replace(marker, members=tuple(sorted(o.view.members)), peers=peers, hosts=hosts)
             if fresh != marker:
                 o = self._keep_marker(o, fresh)
         unheard = o.store is None or e.is_mutual(o) is not True

@@ -4,7 +4,6 @@ An end is *done*, *failed* or *refused*, and takes the record away. A command th
 unknown: the record then stays until its deadline, and nothing else starts before.
 """
 
-import uuid
 from collections.abc import Callable
 
 from rmqcluster.agent.memory import Identity, Memory
@@ -20,7 +19,7 @@ from rmqcluster.core.actions import (
     StoreAction,
 )
 from rmqcluster.core.model import BrokerPhase, DiskKind, Marker, Observation, Operation, OperationKind, Stage, StoreView
-from rmqcluster.core.operations import STOPPING_TAKES_SECONDS, step
+from rmqcluster.core.operations import STOPPING_TAKES_SECONDS, recovered_id, step
 from rmqcluster.errors import CommandFailed, OperationRefused, RmqclusterError, StoreUnavailable
 
 Tell = Callable[[str, str, str], None]  # kind, text, id of the operation
@@ -28,6 +27,10 @@ Tell = Callable[[str, str, str], None]  # kind, text, id of the operation
 
 class NotMine(RmqclusterError):
     """The record is gone, or somebody else may carry it out now."""
+
+
+class NotSeen(RmqclusterError):
+    """The queues could not be read, so nothing was begun."""
 
 
 class Performer:
@@ -72,7 +75,7 @@ class Performer:
             self._fail("waiting", f"{operation.kind} was not begun here: {moved}", operation.id)
         except OperationRefused as refusal:
             self._end(EndOperation(operation, "refused", str(refusal)), failed=True)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, NotSeen) as error:
             self._memory.handled -= {step(operation, act.part)}  # nothing was begun: it is looked at again
             self._fail("failed", f"{operation.kind} was not begun: {error}", operation.id)
         except RmqclusterError as error:
@@ -136,11 +139,15 @@ class Performer:
         away = [n for n, a in (o.store or StoreView()).announcements.items() if a.drained and n != self._me]
         if away:
             raise OperationRefused(f"{', '.join(away)} is in maintenance already: rmqcluster revive it first")
-        critical = q.critical_without(self._commands.queues(), self._me)
+        critical = q.critical_without(self._look(), self._me)
         if critical:
             raise OperationRefused(f"{self._me} is needed by {u.listed(critical)}: try again when they are caught up")
         self._memory.drained = True  # also when its end is unknown: no leader and no replica is sent there
-        self._commands.drain()
+        try:
+            self._commands.drain()
+        except CommandFailed as error:
+            self._memory.drained = error.timed_out
+            raise
         return f"{self._me} is in maintenance: no client, no leader"
 
     def _revive(self, act: Perform, o: Observation) -> str:
@@ -152,7 +159,7 @@ class Performer:
         """Checked on a fresh look at the queues and a fresh reading; returns when nothing lists the subject."""
         if act.part > 1:
             return self._grow_for_join(act, o)
-        operation, report = act.operation, self._commands.queues()
+        operation, report = act.operation, self._look()
         node = operation.subject
         self._check_gone(node, report, replaced=operation.kind is OperationKind.REPLACE)
         critical = q.critical_without(report, node)
@@ -192,7 +199,7 @@ class Performer:
         if act.part > 1:
             return self._grow_for_join(act, o)
         subject, asked_at = act.operation.subject, self._clock.monotonic()
-        report = self._commands.queues()
+        report = self._look()
         self._memory.queues, self._memory.queues_at = report, asked_at
         listed = q.replicas_on(report, subject)
         if listed:
@@ -204,6 +211,12 @@ class Performer:
         if not self._store.apply(ReadyOperation(operation)):
             raise NotMine("its record is gone")
         return ""
+
+    def _look(self) -> q.QueueReport:
+        try:
+            return self._commands.queues()
+        except CommandFailed as error:
+            raise NotSeen(str(error)) from error
 
     def _grow(self, act: Perform, o: Observation) -> str:
         self._memory.queues = None
@@ -232,8 +245,8 @@ class Performer:
         before = o.disk.marker.members if o.disk.marker is not None else ()
         listed = frozenset(before) | (o.view.members if o.view is not None else frozenset())
         lost = self._commands.settle(listed - {self._me})
-        cluster_id = uuid.uuid5(uuid.NAMESPACE_OID, act.operation.id).hex
-        marker = Marker(cluster_id, Stage.MEMBER, o.disk.epoch_high, self._host, members=(self._me,), sole=True)
+        cluster_id = recovered_id(act.operation)
+        marker = Marker(cluster_id, Stage.MEMBER, o.disk.epoch_high, self._host, members=(self._me,))
         self._volume.write_marker(marker)
         without = f"; no replica was here of {u.listed(lost)}" if lost else ""
         return f"{self._me} goes on alone as cluster {cluster_id[:8]}{without}"

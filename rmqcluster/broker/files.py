@@ -81,7 +81,6 @@ class DataVolume:
             "members": list(marker.members),
             "peers": [list(peer) for peer in marker.peers],
             "hosts": [list(host) for host in marker.hosts],
-            "sole": marker.sole,
         }
         self._write(self._marker_path, json.dumps(record, indent=1).encode() + b"\n")
 
@@ -246,7 +245,6 @@ def _parse_marker(content: bytes, node: str) -> Marker:
         members=tuple(str(member) for member in record.get("members", [])),
         peers=_pairs(record.get("peers", [])),
         hosts=_pairs(record.get("hosts", [])),
-        sole=record.get("sole") is True,
     )
 
 

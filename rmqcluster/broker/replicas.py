@@ -174,7 +174,7 @@ class Replicas:
             if now >= deadline or now - progress_at >= _PROGRESS_SECONDS:
                 raise CommandFailed(f"{left} replicas of queues could not be added yet", exit_status=None)
             for node in sorted({stray for _, stray in q.strays(report)}):
-                self._take_off(report, node)
+                self._take_off(report, node, delete=False)
             for growth in q.missing(report, usable, self._default):
                 self._add(growth)
             self._sleep(_LOOK_AGAIN_SECONDS)
@@ -239,7 +239,7 @@ class Replicas:
             if self._monotonic() >= deadline:
                 where = ", ".join([*listing, *held[:4]])
                 raise CommandFailed(f"{node} is still listed by {where}{trouble}", exit_status=None)
-            self._take_off(report, node)
+            self._take_off(report, node, delete=True)
             self._sleep(_LOOK_AGAIN_SECONDS)  # members learn it one after the other
 
     def _listing(self, node: str) -> list[str]:
@@ -247,12 +247,15 @@ class Replicas:
         answer = self._tools.eval_json(_WHO_LISTS % as_json(node), deadline_seconds=look.LOOK_SECONDS)
         return [str(name) for name in answer] if isinstance(answer, list) else [self._node]
 
-    def _take_off(self, report: QueueReport, node: str) -> None:
-        """Remove the replicas that are listed on `node`, which is no member any more; nothing when it is one."""
+    def _take_off(self, report: QueueReport, node: str, delete: bool) -> None:
+        """Remove the replicas that are listed on `node`, which is no member any more; nothing when it is one.
+
+        `delete`: also the queues whose only replica was there.
+        """
         if node in report.members:
             return
         held = [queue for queue in report.queues if queue.is_replicated and node in queue.members]
-        lost = [[queue.vhost, queue.name] for queue in held if queue.members == {node}]
+        lost = [[queue.vhost, queue.name] for queue in held if delete and queue.members == {node}]
         for some in _chunks(lost, NAMES_AT_ONCE):
             self._tools.eval_json(_DELETE_QUEUES % as_json(some), deadline_seconds=SHRINK_SECONDS)
         held = [queue for queue in held if queue.members != {node}]

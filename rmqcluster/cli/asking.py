@@ -108,7 +108,14 @@ def ask(session: Session, wish: Wish, *, follow: bool, say: Say) -> Outcome:
         why=wish.why,
         id=drawn,
     )
-    if not store.apply(start):
+    try:
+        taken = store.apply(start)
+    except StoreUnavailable as error:
+        words = (
+            f"{error}. {wish.words} may have been asked for all the same: see rmqcluster status before you try again"
+        )
+        raise StoreUnavailable(words) from error
+    if not taken:
         raise Busy(guards.busy(store.snapshot()) or "busy: another operation has just ended. Try again")
     try:
         text = wish.words + (f": {wish.why}" if wish.why else "")

@@ -64,8 +64,7 @@ def recover(session: Session, mode: Mode, source: str, typed: str | None, accept
     )
     if not accept_data_loss:
         raise Refused(SAY_SO)
-    if not mode.yes or typed is not None:
-        _typed_exactly(node, typed)
+    _typed_exactly(node, typed)
     return carry_out(session, mode, view, Wish(OperationKind.RECOVER, node, consent=True), ())
 
 

@@ -51,18 +51,14 @@ def same_cluster(o: Observation, node: str) -> bool:
 def is_mutual(o: Observation) -> bool | None:
     """I list a majority of the members and they list me, myself included; None while my broker is not heard.
 
-    The majority is of whatever is larger, the expected size or the listed members: a wiped broker that lists
-    only itself is no member of anything (facts T2), and one that was forgotten while paused still lists
-    everybody but is listed by none (facts M4).
+    A wiped broker that lists only itself is no member of anything (facts T2), and one that was forgotten while paused
+    still lists everybody but is listed by none (facts M4).
     """
     if o.broker.phase is not BrokerPhase.READY or o.view is None:
         return None
     if o.me not in o.view.members:
         return False
-    if stands_recovered(o):
-        return True
-    views = peer_views(o)
-    needed = majority_of(max(o.policy.size, len(o.view.members)))
+    views, needed = peer_views(o), quorum(o)
     listing = {n for n in o.view.members if n in views and o.me in views[n].members and same_cluster(o, n)}
     if len(listing | {o.me}) >= needed:
         return True
@@ -70,14 +66,38 @@ def is_mutual(o: Observation) -> bool | None:
     return None if len(listing | unheard | {o.me}) >= needed else False
 
 
-def stands_recovered(o: Observation) -> bool:
-    """A person recovered this member alone, and nobody has joined it yet."""
-    return o.disk.marker is not None and o.disk.marker.sole and o.view is not None and o.view.members == {o.me}
+def quorum(o: Observation) -> int:
+    """How many members are a majority: of the expected size or of those that are listed, whichever are more.
+
+    Of the listed alone where fewer than a majority of the size were proven to be all there are: a person recovered
+    one, or raised the size.
+    """
+    listed = len(o.view.members) if o.view is not None else 0
+    small = 0 < listed < o.policy.majority and (_was_proven(o) or _is_vouched_for(o))
+    return majority_of(listed if small else max(o.policy.size, listed))
+
+
+def _was_proven(o: Observation) -> bool:
+    """Does my disk say that I was a member of a cluster of no others than those that I list now?"""
+    marker = o.disk.marker
+    known = set(marker.members) if marker is not None and marker.stage is Stage.MEMBER else set()
+    return o.me in known and o.view is not None and known <= o.view.members
+
+
+def _is_vouched_for(o: Observation) -> bool:
+    """Is anybody whom I list a proven member?"""
+    listed = o.view.members if o.view is not None else frozenset()
+    return any(a.mutual and n in listed and same_cluster(o, n) for n, a in others(o).items())
+
+
+def stands_alone_by_right(o: Observation) -> bool:
+    """This member is the whole cluster, and was proven to be: a person recovered it, and nobody has joined it yet."""
+    return o.view is not None and o.view.members == {o.me} and _was_proven(o)
 
 
 def alive_needed(o: Observation) -> int:
     """How many members have to be registered before anybody is judged or an act is done for the cluster."""
-    return 1 if stands_recovered(o) else o.policy.majority
+    return min(quorum(o), o.policy.majority) if o.view is not None else o.policy.majority
 
 
 def registers(o: Observation) -> bool:

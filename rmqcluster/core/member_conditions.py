@@ -2,7 +2,7 @@
 
 from rmqcluster.core import evidence as e
 from rmqcluster.core.model import BrokerPhase, DiskKind, JoinMode, Observation, OperationKind, Purpose, Stage
-from rmqcluster.core.operations import STOPPING_TAKES_SECONDS, step
+from rmqcluster.core.operations import STOPPING_TAKES_SECONDS, recovered_id, step
 
 LAST_WORDS_SECONDS = 0.5  # of the stop budget, for the supervisor itself
 STOP_AGAIN_SECONDS = 1.0  # between two looks whether a queue still needs this member
@@ -115,6 +115,11 @@ def not_listed(o: Observation) -> bool:
     return not e.listed_by(o) and any(a.mutual for a in e.others(o).values())
 
 
+def no_finding(o: Observation) -> bool:
+    """The steward names nothing that is in the way of my return."""
+    return not e.finding(o)
+
+
 def may_rejoin(o: Observation) -> bool:
     found = e.operation_on_me(o, OperationKind.REJOIN)
     return found is not None and found.id not in o.handled
@@ -171,6 +176,12 @@ def somebody_serves(o: Observation) -> bool:
     """I am a member of a majority, or a broker that was asked sees one: nothing has to go on alone."""
     views = [*e.peer_views(o).values(), *([o.view] if o.view is not None else [])]
     return e.is_mutual(o) is True or any(v.sees_majority() and len(v.members) > 1 for v in views)
+
+
+def recovered_already(o: Observation) -> bool:
+    """Redis may come back with an old copy of the record: my cluster has the id that it gave."""
+    found = e.operation_on_me(o, OperationKind.RECOVER)
+    return found is not None and o.disk.cluster_id == recovered_id(found)
 
 
 def recover_unprepared(o: Observation) -> bool:

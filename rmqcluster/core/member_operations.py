@@ -33,6 +33,11 @@ def refuse_recover(o: Observation) -> Outcome:
     return Outcome((EndOperation(_operation(o), "refused", text),), text, "refused")
 
 
+def end_recover(o: Observation) -> Outcome:
+    text = f"{o.me} went on alone already"
+    return Outcome((EndOperation(_operation(o), "done", text),), text, "recovering")
+
+
 def kill_to_recover(o: Observation) -> Outcome:
     text = "booted again to go on alone: a person gave up the disks of the others"
     return Outcome((KillBroker(text),), text, "recovering")

@@ -79,6 +79,9 @@ def hold_lost_disk(o: Observation) -> Outcome:
     found = e.finding(o)
     if not found or found.startswith(WAITS):
         return Outcome(text=what + (found or f"{WAITS} the monitor to look at its queues"), state="waiting")
+    if not listing:
+        what = "BLANK DISK under a name that queues still list; client ports CLOSED. "
+        return holding(f"{what}Nothing was done: {found}", "what it says; then it joins by itself")
     do = f"mount its good disk again; only if that is gone for good: rmqcluster replace {o.me}"
     return holding(f"{what}Nothing was done: {found}", do)
 

@@ -10,6 +10,7 @@ from rmqcluster.core import member_outcomes as then
 from rmqcluster.core.engine import Rule
 
 MEMBER_RULES: tuple[Rule, ...] = (
+    Rule(105, (c.recovering, c.recovered_already), turn.end_recover, "what was done once is not done again"),
     Rule(110, (c.stop_asked, c.broker_down), then.leave_and_exit, "a stop was asked and the broker has ended"),
     Rule(
         112,
@@ -54,6 +55,12 @@ MEMBER_RULES: tuple[Rule, ...] = (
     ),
     Rule(144, (c.recovering, c.recover_unprepared), turn.wait_to_recover, "one long act at a time"),
     Rule(
+        145,
+        (c.recovering, c.recover_unsettled, c.somebody_serves),
+        turn.refuse_recover,
+        "the others came back meanwhile: nothing is taken from them",
+    ),
+    Rule(
         146,
         (c.recovering, c.recover_unreleased, c.broker_starting, c.not_busy),
         turn.recover_release,
@@ -85,7 +92,7 @@ MEMBER_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         237,
-        (c.broker_down, c.data_lost, c.not_listed, c.target_known, c.no_operation),
+        (c.broker_down, c.data_lost, c.not_listed, c.no_finding, c.target_known, c.no_operation),
         turn.ask_join,
         "its old self is forgotten already: it joins as a new member",
     ),
@@ -105,7 +112,7 @@ MEMBER_RULES: tuple[Rule, ...] = (
     Rule(260, (c.broker_down, c.has_member_data, c.foreign), then.hold_foreign, "two clusters must never meet"),
     Rule(
         268,
-        (c.broker_down, c.has_member_data, c.forgotten, c.may_rejoin),
+        (c.broker_down, c.has_member_data, c.forgotten, c.join_is_granted, c.may_rejoin),
         turn.set_aside,
         "a person gave up the old data; a copy of it is kept",
     ),

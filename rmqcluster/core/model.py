@@ -104,7 +104,6 @@ class Marker:
     members: tuple[str, ...] = ()  # whom this node's broker last listed
     peers: tuple[tuple[str, str], ...] = ()  # (node name, management address) last known, for use without Redis
     hosts: tuple[tuple[str, str], ...] = ()  # (node name, host id) where each member's good disk was last seen
-    sole: bool = False  # a person recovered this member alone: while it lists only itself, that is its proof
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,16 @@ def operation_to_perform(o: Observation) -> bool:
     found = e.operation(o)
     if found is None or KINDS[found.kind].by_subject or found.kind is OperationKind.FAILOVER or found.ready:
         return False
-    return found.executor in ("", o.me) and found.id not in o.handled and o.busy is None
+    idle = o.busy is None and not u.failed_just_now(o)
+    return found.executor in ("", o.me) and found.id not in o.handled and idle
+
+
+def left_undone(o: Observation) -> bool:
+    """I began it for the cluster, before a restart or before the lease moved, and am not the one to go on with it."""
+    found = e.operation(o)
+    if found is None or KINDS[found.kind].by_subject or found.ready or found.executor != o.me:
+        return False
+    return o.busy is None and found.id not in o.handled and not u.is_steward(o)
 
 
 def executor_is_gone(o: Observation) -> bool:
@@ -85,7 +94,8 @@ def joiner_to_admit(o: Observation) -> bool:
     """Somebody asks to join under a name of which nobody has read yet whether a queue still lists it."""
     found = e.operation(o)
     asks = found is not None and found.kind in (OperationKind.JOIN, OperationKind.REJOIN) and not found.ready
-    return found is not None and asks and found.id not in o.handled and o.busy is None
+    idle = o.busy is None and not u.failed_just_now(o)
+    return found is not None and asks and found.id not in o.handled and idle
 
 
 def join_under_way(o: Observation) -> bool:
@@ -123,7 +133,7 @@ def silent(o: Observation) -> list[str]:
 
 def all_silent_at_once(o: Observation) -> bool:
     rest = [n for n in store(o).members if n != o.me]
-    return len(rest) > 1 and len(silent(o)) == len(rest) and not e.stands_recovered(o)
+    return len(rest) > 1 and len(silent(o)) == len(rest) and not e.stands_alone_by_right(o)
 
 
 def somebody_gone(o: Observation) -> bool:
@@ -177,7 +187,12 @@ def must_provision(o: Observation) -> bool:
 def look_due(o: Observation) -> bool:
     """The queues were not looked at since the members changed, or something was unfinished then."""
     empty = o.wanted_stamp is not None and not o.broker.stamp
-    if o.busy is not None or empty or u.failed_lately(o):
+    return not empty and look_at_joiner_due(o)
+
+
+def look_at_joiner_due(o: Observation) -> bool:
+    """A join is looked at also before anything was provisioned: provisioning may wait for its end."""
+    if o.busy is not None or u.failed_lately(o):
         return False
     again = u.look_again_seconds(o) if u.is_unfinished(o) else u.LOOK_AT_REST_SECONDS
     return not u.is_current(o) or e.waited(o, o.queues_at, again)

@@ -128,6 +128,11 @@ def perform(o: Observation) -> Outcome:
     return Outcome((Perform(operation, _epoch(o)),), in_words(operation), "busy")
 
 
+def end_undone(o: Observation) -> Outcome:
+    text = f"{o.me} had begun it, and was restarted or lost the lease: what is unfinished is looked at anew"
+    return Outcome((EndOperation(_operation(o), "failed", text),), text)
+
+
 def end_for_the_gone(o: Observation) -> Outcome:
     operation = _operation(o)
     text = f"{operation.executor}, who carried it out, is gone with its broker: what is unfinished is looked at anew"

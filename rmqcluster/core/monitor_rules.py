@@ -10,6 +10,12 @@ from rmqcluster.core import monitor_outcomes as then
 from rmqcluster.core.engine import Rule
 
 MONITOR_RULES: tuple[Rule, ...] = (
+    Rule(
+        705,
+        (c.left_undone,),
+        then.end_undone,
+        "a record that nobody carries out would only keep everything else waiting",
+    ),
     Rule(710, (c.cannot_act, c.lease_is_mine), then.release, "leases are held only where my broker sees a majority"),
     Rule(720, (c.cannot_act,), then.idle, "not in a position to act for the cluster"),
     Rule(730, (c.not_in_charge,), then.idle, "another member holds the lease"),
@@ -49,7 +55,12 @@ MONITOR_RULES: tuple[Rule, ...] = (
         then.grow_for_join,
         "replicas of the subject belong to the operation that brought it",
     ),
-    Rule(755, (c.steward, c.join_under_way, c.look_due), then.look, "whether queues are whole is read, never assumed"),
+    Rule(
+        755,
+        (c.steward, c.join_under_way, c.look_at_joiner_due),
+        then.look,
+        "whether queues are whole is read, never assumed",
+    ),
     Rule(760, (c.paused,), then.wait_while_paused, "a person asked for no automatic act"),
     Rule(810, (c.steward, c.record_contradicts), then.restore_record, "a majority of the disks outranks Redis"),
     Rule(820, (c.all_silent_at_once,), then.suspect_store, "everyone's heartbeat gone at once is a sick Redis"),

@@ -5,6 +5,7 @@ of them), so when it has passed nothing of it runs any more.
 """
 
 from dataclasses import dataclass
+from uuid import NAMESPACE_OID, uuid5
 
 from rmqcluster.core.model import Operation, OperationKind, Policy
 
@@ -55,6 +56,11 @@ def deadline_seconds(kind: OperationKind, policy: Policy) -> float:
 def executor_of(kind: OperationKind, subject: str) -> str:
     """The `executor` that the record names."""
     return subject if KINDS[kind].by_subject else ""
+
+
+def recovered_id(operation: Operation) -> str:
+    """The id of the cluster that a member goes on with alone; the same for the same request."""
+    return uuid5(NAMESPACE_OID, operation.id).hex
 
 
 def step(operation: Operation, part: int) -> str:

@@ -44,6 +44,11 @@ def failed_lately(o: Observation) -> bool:
     return o.act_failed_at is not None and not e.waited(o, o.act_failed_at, pause)
 
 
+def failed_just_now(o: Observation) -> bool:
+    """What a person asked for is tried again after the shortest pause."""
+    return o.act_failed_at is not None and not e.waited(o, o.act_failed_at, FAILED_SECONDS)
+
+
 def is_current(o: Observation) -> bool:
     """Was the last look at the queues taken after the members last changed?"""
     return o.queues is not None and o.queues_at >= o.members_changed_at
@@ -128,6 +133,8 @@ def obstacle(o: Observation, node: str) -> str:
     """
     if o.queues is None or not is_current(o):
         return f"{WAITS} the monitor to look at its queues"
+    if o.view is not None and node not in o.view.members:
+        return _stray(o.queues, node)
     announced = e.others(o).get(node)
     here = announced.host if announced is not None else None
     before = dict(o.disk.marker.hosts).get(node) if o.disk.marker is not None else None
@@ -139,6 +146,16 @@ def obstacle(o: Observation, node: str) -> str:
     if dying:
         return f"the empty directory may be a missing mount, and only its old disk holds {listed(dying)}"
     return endangered(o, node)
+
+
+def _stray(report: q.QueueReport, node: str) -> str:
+    """What keeps replicas of a forgotten node listed: growth takes them off where the queue has a leader."""
+    listing = set(q.replicas_on(report, node))
+    able = {queue.label for queue, stray in q.strays(report) if stray == node}
+    if listing <= able:
+        return f"{WAITS} its old replicas to be taken off"
+    stuck = listed(tuple(sorted(listing - able)))
+    return f"it was forgotten, but {stuck} still list it and have no leader: bring their members back, or delete them"
 
 
 def endangered(o: Observation, node: str) -> str:

@@ -50,8 +50,11 @@ class Broker:
     report: QueueReport = WHOLE
     fails: CommandFailed | None = None
     done: list[str] = field(default_factory=list)
+    blind: CommandFailed | None = None
 
     def queues(self) -> QueueReport:
+        if self.blind is not None:
+            raise self.blind
         return self.report
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -326,10 +329,30 @@ def test_going_on_alone_takes_three_steps_and_a_new_id() -> None:
     r.run(3)
     assert r.broker.done[:2] == ["prepare_boot", "release"]
     assert r.broker.done[2].startswith("settle")
-    assert r.markers[0].sole
+    assert r.markers[0].members == (A,)
     assert r.markers[0].cluster_id != "1" * 32
     assert r.markers[0].epoch == 7
     assert r.ends[0][0] == "done"
+
+
+@pytest.mark.parametrize("kind", [OperationKind.JOIN, OperationKind.DRAIN, OperationKind.FORGET])
+@pytest.mark.parametrize("timed_out", [True, False])
+def test_what_could_not_be_looked_at_was_not_begun(kind: OperationKind, timed_out: bool) -> None:
+    """S5: a look changes nothing, so one that failed or timed out is no act of unknown effect: it is tried again."""
+    r = rig(kind, C if kind is not OperationKind.DRAIN else A)
+    r.broker.blind = CommandFailed("no answer in time", exit_status=None, timed_out=timed_out)
+    r.run()
+    assert r.ends == []
+    assert r.broker.done == []
+    assert "op-1" not in r.memory.handled
+
+
+@pytest.mark.parametrize("timed_out", [True, False])
+def test_a_drain_that_failed_is_no_maintenance(timed_out: bool) -> None:
+    """Only one whose end is unknown may have taken effect."""
+    r = rig(OperationKind.DRAIN, fails=CommandFailed("drain ended badly", exit_status=1, timed_out=timed_out))
+    r.run()
+    assert r.memory.drained is timed_out
 
 
 def test_a_step_that_fails_is_tried_again() -> None:

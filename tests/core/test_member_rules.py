@@ -54,6 +54,7 @@ from rmqcluster.core.model import (
     Stage,
     View,
 )
+from rmqcluster.core.operations import recovered_id
 
 DOWN, STARTING, READY, STOPPING = BrokerPhase.DOWN, BrokerPhase.STARTING, BrokerPhase.READY, BrokerPhase.STOPPING
 MY_CLAIM = Claim(ID, A, "instance of a", 1)
@@ -200,17 +201,47 @@ def test_146_releases_the_waiting_broker() -> None:
 
 def test_148_settles_once_it_serves() -> None:
     """148: the others are forgotten when the broker is up."""
-    done = fires(148, recovering(READY, "op-1", "op-1/2", view=TOGETHER), act.Perform)
+    done = fires(148, recovering(READY, "op-1", "op-1/2", view=View(ALL, frozenset({A}))), act.Perform)
 
     assert done.actions[0].part == 3  # type: ignore[attr-defined]
 
 
-def test_640_is_proven_by_a_persons_word() -> None:
-    """640: a recovered member that lists only itself is a member, until others join it."""
-    sole = replace(DATA, marker=Marker(OTHER_ID, Stage.MEMBER, 1, sole=True))
+@pytest.mark.parametrize(("phase", "done"), [(STARTING, ["op-1"]), (READY, ["op-1", "op-1/2"])])
+@pytest.mark.parametrize(
+    "changes",
+    [{"peer_views": {B: View(frozenset({B, C}), frozenset({B, C}))}}, {"view": TOGETHER}],
+    ids=["a peer", "its own broker"],
+)
+def test_145_stops_when_the_others_come_back(phase: BrokerPhase, done: list[str], changes: dict[str, Any]) -> None:
+    """145: between two steps the others may return: nothing is forced beside a majority that serves (S1, S8)."""
+    fires(145, recovering(phase, *done, **changes), act.EndOperation)
 
-    fires(640, serving(disk=sole, view=ALONE, store=stored(epoch=1)))
-    assert decide(MEMBER_RULES, serving(disk=sole, view=View(frozenset({A, B}), ALL), store=stored())).rule != 640
+
+def test_105_goes_on_alone_once() -> None:
+    """105: a request that came back with an old copy of Redis was carried out: the cluster has the id that it gave."""
+    asked = operation(OperationKind.RECOVER, consent=True)
+    recovered = replace(DATA, marker=Marker(recovered_id(asked), Stage.MEMBER, 1, members=(A,)))
+
+    fires(105, observe(recovered, store=stored(operation=asked), broker=broker(READY)), act.EndOperation)
+
+
+def test_640_is_proven_by_a_persons_word() -> None:
+    """640: a recovered member that lists only itself is a member, and so are those who join it, one after another."""
+    small = replace(DATA, marker=Marker(OTHER_ID, Stage.MEMBER, 1, members=(A,)))
+    two = {"view": View(frozenset({A, B}), frozenset({A, B})), "policy": Policy(size=5)}
+    b = member(B, {A, B}, cluster_id=OTHER_ID)
+
+    fires(640, serving(disk=small, view=ALONE, store=stored(epoch=1)))
+    fires(640, serving(disk=small, store=stored(b), **two))
+    fires(640, serving(disk=replace(DATA, marker=Marker(OTHER_ID, Stage.MEMBER, 1)), store=stored(b), **two))
+    assert decide(MEMBER_RULES, serving(disk=small, store=stored(), **two)).rule != 640
+
+
+def test_690_is_not_proven_by_listing_only_itself() -> None:
+    """690: a wiped broker whose disk remembers others is a member of nothing (T2)."""
+    wiped = replace(DATA, marker=Marker(OTHER_ID, Stage.MEMBER, 1, members=(A, B, C)))
+
+    fires(690, serving(disk=wiped, view=ALONE, store=stored(epoch=1)))
 
 
 def test_150_waits_for_an_old_broker() -> None:
@@ -343,9 +374,10 @@ def test_268_puts_its_data_aside_for_a_person() -> None:
     """268: rejoin: a forgotten member keeps a copy of its directory and is blank then, once."""
     without_me = {B, C}
     members = member(B, without_me), member(C, without_me)
-    o = observe(DATA, store=committed(*members, operation=operation(OperationKind.REJOIN)))
+    o = observe(DATA, store=committed(*members, operation=operation(OperationKind.REJOIN, ready=True)))
 
     fires(268, o, act.SetAside)
+    fires(270, observe(DATA, store=committed(*members, operation=operation(OperationKind.REJOIN))))
     fires(270, replace(o, handled=frozenset({"op-1"})))
 
 

@@ -141,9 +141,9 @@ def test_830_a_recovered_member_lays_the_others_off() -> None:
     assert DATA.marker is not None
     alone = View(frozenset({A}), frozenset({A}))
     o = holder(alone, (says(B),), heartbeats={A: 9.0}, record=Record(ID, 1, A))
-    sole = replace(o, disk=replace(DATA, marker=replace(DATA.marker, sole=True)))
+    proven = replace(o, disk=replace(DATA, marker=replace(DATA.marker, members=(A,))))
 
-    assert fires(830, sole, act.RemoveMember, act.RemoveMember).rule == 830
+    assert fires(830, proven, act.RemoveMember, act.RemoveMember).rule == 830
     fires(710, o, act.ReleaseLease)
 
 
@@ -299,6 +299,17 @@ def test_742_ends_what_a_lost_member_had_begun() -> None:
     assert fires(742, c_silent(operation=begun), act.EndOperation).actions[0].outcome == "failed"  # type: ignore[attr-defined]
     assert decide(MONITOR_RULES, c_silent(operation=begun, view=View(ALL, ALL))).rule != 742
     assert decide(MONITOR_RULES, c_silent(operation=replace(begun, executor=B))).rule != 742
+
+
+def test_705_ends_what_it_will_not_go_on_with() -> None:
+    """705: it began it, and was restarted or lost the lease: the record would only keep everything else waiting."""
+    begun = {"operation": operation(OperationKind.GROW, "", executor=A)}
+
+    undone = holder(lease=LEASE_OF_B, **begun)
+    assert fires(705, undone, act.EndOperation).actions[0].outcome == "failed"  # type: ignore[attr-defined]
+    fires(730, replace(undone, handled=frozenset({"op-1"})))
+    fires(730, replace(undone, busy="grow"))
+    fires(747, holder(**begun), act.Perform)
 
 
 def test_743_a_join_under_a_listed_name_ends() -> None:
