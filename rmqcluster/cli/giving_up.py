@@ -51,6 +51,8 @@ def forget(session: Session, mode: Mode, node: str, typed: str | None, accept_da
 @operation_options()
 def recover(session: Session, mode: Mode, source: str, typed: str | None, accept_data_loss: bool) -> int:
     """Go on with member N alone after the majority was lost FOR GOOD. Never done by itself."""
+    if mode.yes and typed is None:
+        raise click.UsageError("--yes also wants --node with the full node name")
     view = session.store.snapshot()
     node = resolve(source, members.known(view))
     refuse(guards.recover(view, read_status(session).verdict, node))

@@ -72,7 +72,7 @@ COMMANDS: list[tuple[Scene, tuple[str, ...], OperationKind, str, str, str | None
     (lost, ("forget", "c", "--node", C, "--accept-data-loss"), OperationKind.FORGET, C, "", None, True),
     (wiped, ("replace", "c"), OperationKind.REPLACE, C, "", None, True),
     (forgotten, ("rejoin", "c"), OperationKind.REJOIN, C, C, None, True),
-    (alone, ("recover", "--from", "a", "--accept-data-loss"), OperationKind.RECOVER, A, A, None, True),
+    (alone, ("recover", "--from", "a", "--node", A, "--accept-data-loss"), OperationKind.RECOVER, A, A, None, True),
 ]
 IDS = [" ".join(row[1]) for row in COMMANDS]
 
@@ -151,7 +151,7 @@ def test_f10_no_pause_without_redis(bare: None, run: Run, command: tuple[str, ..
 
 
 @pytest.mark.parametrize(
-    ("scene", "command"), [row[:2] for row in COMMANDS if row[1][0] not in ("revive", "forget")], ids=str
+    ("scene", "command"), [row[:2] for row in COMMANDS if row[1][0] not in ("revive", "forget", "recover")], ids=str
 )
 def test_a_no_changes_nothing(
     bench: Bench, run: Run, monkeypatch: pytest.MonkeyPatch, scene: Scene, command: tuple[str, ...]
@@ -179,8 +179,8 @@ def test_a_no_changes_nothing(
         (lost, ("drain", "b"), "and 2 are needed: rabbit@c is not heard"),
         (drained, ("drain", "c"), "rabbit@b is in maintenance already"),
         (lost, ("revive", "c"), "the supervisor of rabbit@c is not heard"),
-        (alone, ("recover", "--from", "a", "--yes"), "--accept-data-loss"),
-        (alone, ("recover", "--from", "b", "--accept-data-loss", "--yes"), "rabbit@b is not heard"),
+        (alone, ("recover", "--from", "a", "--node", A, "--yes"), "--accept-data-loss"),
+        (alone, ("recover", "--from", "b", "--node", B, "--accept-data-loss", "--yes"), "rabbit@b is not heard"),
         (lost, ("forget", "c", "--yes", "--node", "c"), "'c' is not rabbit@c"),
         (lost, ("forget", "c", "--node", B), "'rabbit@b' is not rabbit@c"),
         (alone, ("recover", "--from", "a", "--accept-data-loss", "--node", B), "'rabbit@b' is not rabbit@a"),
@@ -243,6 +243,7 @@ def test_f8_recover_says_who_is_given_up(bench: Bench, run: Run, monkeypatch: py
         ("forget", "d", "--yes", "--node", "rabbit@d"),
         ("forget", "c", "--yes"),
         ("recover", "--accept-data-loss"),
+        ("recover", "--from", "a", "--accept-data-loss", "--yes"),
         ("drain", "b", "--wait", "--no-wait"),
         ("drain", "b", "--wait", "--timeout", "-1"),
         ("pause", "--for", "soon"),
