@@ -82,6 +82,7 @@ class DirectoryLock:
                 on_wait(f"{self._path.parent}: stopping broker pid {stale.pid}, whose supervisor is dead")
                 stop_process(stale, STALE_BROKER_GRACE_SECONDS, pause)
                 holder = None
+                deadline = max(deadline, time.monotonic() + STALE_BROKER_GRACE_SECONDS)  # its helpers hold it, too
             text = f"{self._path.parent} is in use by {holder or 'a process that did not say who it is'}"
             if time.monotonic() >= deadline:
                 raise IdentityRefused(
