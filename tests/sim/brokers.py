@@ -108,7 +108,7 @@ class SimBroker:
         if self.disk.db is not None:
             self._later(quick, self._load)
         elif boot.purpose is Purpose.JOIN:
-            if boot.cluster_id in self.world.checker.committed:
+            if boot.cluster_id in self.world.checker.committed and self.process.agent.memory.seen_cluster_id:
                 self._act = self.world.checker.acts.begin(self.process, "join", self.name)
             self._later(quick, self._discover)
         else:

@@ -7,7 +7,7 @@ command that did not answer in time is still running here until it really ends.
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rmqcluster.core.model import BrokerPhase, Observation, Operation, OperationKind
+from rmqcluster.core.model import BrokerPhase, Observation, Operation, OperationKind, Stage
 from rmqcluster.core.operations import STOPPING_TAKES_SECONDS
 
 from .kernel import Violation
@@ -171,4 +171,5 @@ class ActChecker:
         late = process.clock.monotonic() - o.stop_asked_at >= o.policy.stop_seconds - STOPPING_TAKES_SECONDS
         alone = o.view is None or len(o.view.running) < 2
         stopping = sum(1 for b in self.world.brokers() if b.phase is BrokerPhase.STOPPING or b.is_leaving)
-        return late or alone or o.store is None or stopping + 1 >= o.policy.majority
+        unproven = o.disk.marker is None or o.disk.marker.stage is not Stage.MEMBER
+        return late or alone or unproven or o.store is None or stopping + 1 >= o.policy.majority
