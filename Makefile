@@ -3,7 +3,6 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 RMQCLUSTER := $(PYTHON) -m rmqcluster
 SEEDS ?= 1000
-TESTS ?= tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-status demo-kill demo-start demo-down status health test test-failover test-matrix lint bench sim docs
@@ -36,8 +35,8 @@ status: setup ## verdict, members, NEXT and DO (of the demo)
 health: setup ## health report (of the demo)
 	@$(RMQCLUSTER) --demo health
 
-test: setup ## run all tests, those with real brokers last (TESTS=tests/core for some)
-	@$(PYTHON) -m pytest $(TESTS)
+test: setup ## run all tests, those with real brokers beside the fast ones (TESTS=tests/core for some)
+	@$(PYTHON) $(if $(TESTS),-m pytest $(TESTS),scripts/test.py)
 
 test-failover: setup ## kill the master under load; exit 1 on a lost message or a missed deadline (TARGET=demo)
 	@$(PYTHON) -m tests.failover --target '$(or $(TARGET),demo)'

@@ -168,7 +168,7 @@ def test_an_orderly_stop_leaves_and_returns(formed: Cluster) -> None:
 
 def test_a_changed_password_is_applied_on_the_next_start(formed: Cluster) -> None:
     """A new password in the settings of all members is the one that works after they were started again."""
-    old = formed.secret("worker")
+    old, told = formed.secret("worker"), len(formed.history("provision"))
     formed.demo.secret_file("worker").write_text("another-password-1\n")
     formed.terminate()
     assert [formed.exit_code(number) for number in formed.numbers] == [0, 0, 0]
@@ -176,6 +176,7 @@ def test_a_changed_password_is_applied_on_the_next_start(formed: Cluster) -> Non
     formed.await_members()
     wait_until(lambda: _may_enter(formed, "another-password-1"), 30, "the new password works")
     assert not _may_enter(formed, old)
+    wait_until(lambda: len(formed.history("provision")) > told, 30, "all of it is provisioned")
 
 
 def test_the_same_content_is_not_provisioned_again(formed: Cluster) -> None:
