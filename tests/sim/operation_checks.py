@@ -145,7 +145,7 @@ class ActChecker:
         memory, said = process.agent.memory, process.agent.published
         assert said is not None
         asked = memory.stop_asked_at is not None
-        forced = not memory.stop_prepared
+        forced = not memory.stop_prepared or (asked and self._is_late(process, said.observation))
         if asked and forced and not self._may_be_forced(process, said.observation):
             raise Violation("S6", f"{process.instance} stops unprepared, and could have waited")
         if asked and not forced:
@@ -165,10 +165,14 @@ class ActChecker:
         if critical:
             raise Violation("S6", f"{process.instance} {what}, which {', '.join(critical)} needs")
 
+    def _is_late(self, process: "SimProcess", o: Observation) -> bool:
+        """Is what is left of the stop budget needed by the broker itself?"""
+        assert o.stop_asked_at is not None
+        return process.clock.monotonic() - o.stop_asked_at >= o.policy.stop_seconds - STOPPING_TAKES_SECONDS
+
     def _may_be_forced(self, process: "SimProcess", o: Observation) -> bool:
         """No time left, nobody to wait for, or nobody to ask."""
-        assert o.stop_asked_at is not None
-        late = process.clock.monotonic() - o.stop_asked_at >= o.policy.stop_seconds - STOPPING_TAKES_SECONDS
+        late = self._is_late(process, o)
         alone = o.view is None or len(o.view.running) < 2
         stopping = sum(1 for b in self.world.brokers() if b.phase is BrokerPhase.STOPPING or b.is_leaving)
         unproven = o.disk.marker is None or o.disk.marker.stage is not Stage.MEMBER
