@@ -7,6 +7,7 @@ command that did not answer in time is still running here until it really ends.
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rmqcluster.core import evidence as e
 from rmqcluster.core.model import BrokerPhase, Observation, Operation, OperationKind, Stage
 from rmqcluster.core.operations import STOPPING_TAKES_SECONDS
 
@@ -175,5 +176,5 @@ class ActChecker:
         late = self._is_late(process, o)
         alone = o.view is None or len(o.view.running) < 2
         stopping = sum(1 for b in self.world.brokers() if b.phase is BrokerPhase.STOPPING or b.is_leaving)
-        unproven = o.disk.marker is None or o.disk.marker.stage is not Stage.MEMBER
+        unproven = o.disk.marker is None or o.disk.marker.stage is not Stage.MEMBER or e.is_mutual(o) is not True
         return late or alone or unproven or o.store is None or stopping + 1 >= o.policy.majority

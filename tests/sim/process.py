@@ -270,6 +270,13 @@ class SimProcess:
         if broker_too:
             self.broker.pause(self.paused_until)
 
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self.paused_until = self.broker.paused_until = 0.0
+        self.paused_last = min(self.paused_last, self.world.kernel.now)
+        for thread in (self.loop, self._storing, self._probing):
+            thread.wake()
+
     def stop_here(self, seconds: float, broker_too: bool) -> None:
         """SIGSTOP in the middle of this call."""
         self.stop_for(seconds, broker_too)

@@ -357,8 +357,7 @@ class World:
         for twin in tuple(self.twins):
             self._end_twin(twin)
         for process in self.processes.values():
-            process.paused_until = process.broker.paused_until = 0.0
-            process.paused_last = min(process.paused_last, self.kernel.now)
+            process.go_on()
             process.cut_from_redis = False
         self._at_act = self._at_command = None
         self.operator.resume()
