@@ -14,7 +14,12 @@ CLEAN_UP_SECONDS = 120.0
 
 def main() -> int:
     with tempfile.TemporaryFile() as said:
-        real = subprocess.Popen([*PYTEST, "-m", "broker"], stdout=said, stderr=subprocess.STDOUT)
+        real = subprocess.Popen(
+            [*PYTEST, "-m", "broker"],
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's `&` leaves it ignored
+        )
         try:
             fast = subprocess.run([*PYTEST, "-m", "not broker"]).returncode
             if fast == 0:

@@ -228,8 +228,11 @@ def founding_was_committed(o: Observation) -> bool:
 def join_may_have_succeeded(o: Observation) -> bool:
     """A joiner's data that members list, or that was in company in the cluster that is committed or claimed now.
 
-    The founder may have counted on this disk already: its majority must not be emptied again.
+    The founder may have counted on this disk already: its majority must not be emptied again. One that proven members
+    do not list, and nobody else, was forgotten before it became a member.
     """
+    if e.unlisted_by(o) and not e.listed_by(o):
+        return False
     uncommitted = o.disk.kind is DiskKind.UNCOMMITTED and e.stage(o) is Stage.JOINING and not o.strayed
     current = e.is_committed(o) or (o.store is not None and e.target_cluster_id(o) == o.disk.cluster_id)
     return uncommitted and (bool(e.listed_by(o)) or (current and e.was_in_company(o)))

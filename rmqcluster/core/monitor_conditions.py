@@ -87,7 +87,8 @@ def joiner_is_listed(o: Observation) -> bool:
     """Who joins is down with a blank disk, and the last look found replicas on it: it would vote for them."""
     found = e.operation(o)
     joins = found is not None and found.kind in (OperationKind.JOIN, OperationKind.REJOIN)
-    return found is not None and joins and e.store_is_steady(o) and found.subject in u.wiped(o)
+    due = joins and found is not None and not found.ready  # one that was let in boots by now, whatever is still read
+    return found is not None and due and e.store_is_steady(o) and found.subject in u.wiped(o)
 
 
 def joiner_to_admit(o: Observation) -> bool:

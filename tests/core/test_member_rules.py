@@ -459,6 +459,16 @@ def test_370_boots_a_join_that_may_have_succeeded(store: Any) -> None:
     assert decision.actions == (act.StartBroker(Purpose.DATA, ID),)
 
 
+def test_370_not_for_one_that_was_forgotten() -> None:
+    """370: a joiner that a person took out again while it was down joins anew: its broker would be refused for ever."""
+    known = replace(JOINING, marker=replace(JOINING.marker, members=(A, B, C)))  # type: ignore[type-var]
+    rest = {"members": frozenset({B, C}), "operation": operation(OperationKind.JOIN, ready=True)}
+    unproven = member(B, {B, C}, mutual=None), member(C, {B, C}, mutual=None)
+
+    fires(450, observe(known, store=committed(member(B, {B, C}), member(C, {B, C}), **rest)), act.StartBroker)
+    fires(370, observe(known, store=committed(*unproven, **rest)), act.StartBroker)
+
+
 def test_370_not_for_one_that_strayed() -> None:
     """370: who was seen standing alone joins anew."""
     fires(

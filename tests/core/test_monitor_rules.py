@@ -314,12 +314,14 @@ def test_705_ends_what_it_will_not_go_on_with() -> None:
 
 def test_743_a_join_under_a_listed_name_ends() -> None:
     """743: its broker is down, its disk blank, and queues list it, a member or not: it is replaced instead (S4)."""
-    joining = {"operation": operation(OperationKind.JOIN, C, ready=True)}
+    joining = {"operation": operation(OperationKind.JOIN, C)}
     cut_short = c_wiped(said={"cluster_id": ID})
     assert cut_short.store is not None
     o = replace(cut_short, store=replace(cut_short.store, **joining))
 
     assert fires(743, o, act.EndOperation).actions[0].outcome == "refused"  # type: ignore[attr-defined]
+    let_in = replace(cut_short.store, operation=operation(OperationKind.JOIN, C, ready=True))
+    assert decide(MONITOR_RULES, replace(o, store=let_in)).rule != 743
     fires(876, cut_short, act.StartOperation)
     assert decide(MONITOR_RULES, replace(o, queues=report(queue(members={A, B}), running={A, B}))).rule != 743
 
