@@ -54,7 +54,7 @@ def test_b2_a_wiped_master_is_replaced_by_itself(formed: Cluster) -> None:
     ledger.delete()
     formed.drop_disk(master)
     assert summary.is_clean, summary
-    wait_until(lambda: (formed.status(other) or {})["verdict"] == "healthy", 20, "all is well")
+    wait_until(lambda: (formed.status(other) or {})["verdict"] == "healthy", 60, "all is well")
     assert any("replace" in text for text in formed.history("operation"))
 
 
