@@ -268,4 +268,7 @@ class Ledger:
             stack_timeout=CONNECT_SECONDS,
             blocked_connection_timeout=CONNECT_SECONDS * 10,
         )
-        return pika.BlockingConnection(parameters)
+        try:
+            return pika.BlockingConnection(parameters)
+        except ValueError as error:  # so pika tells of a broker that died right after it had accepted
+            raise ConnectionError(str(error)) from error
