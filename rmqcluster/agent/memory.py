@@ -144,7 +144,9 @@ def observe(
         store_trouble=reading.trouble,
         store_refused=reading.refused,
         view=facts.view if facts else None,
-        peer_views=answers.peer_views(),
+        peer_views=answers.peer_views(
+            reading.view.announcements if reading.view is not None else (), now - 2 * policy.heartbeat_seconds
+        ),
         host=identity.host,
         cookie=identity.cookie,
         seen_cluster_id=memory.seen_cluster_id,

@@ -1,11 +1,11 @@
 """Asks brokers over their own ports, off the loop: mine every heartbeat, peers only while they are needed.
 
 Peers are asked directly when Redis cannot say what they list. A broker that does not answer is unknown; its
-last answer counts for two heartbeats, and for some seconds at least.
+last answer counts for two heartbeats, and for some seconds at least while Redis says nothing newer of it.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from rmqcluster.agent.ports import BrokerApi, BrokerFacts, Clock
@@ -26,8 +26,12 @@ class Answers:
     trouble: str = ""
     peers: Mapping[str, tuple[View, float]] = field(default_factory=dict)  # with the time of the question
 
-    def peer_views(self) -> dict[str, View]:
-        return {node: view for node, (view, _) in self.peers.items()}
+    def peer_views(self, announced: Collection[str] = (), not_before: float = 0.0) -> dict[str, View]:
+        """Whom the peers list; of one that also announces itself only what it answered since `not_before`.
+
+        Its announcements are younger by then, and an older answer would go on naming a broker that died since.
+        """
+        return {node: view for node, (view, at) in self.peers.items() if node not in announced or at >= not_before}
 
 
 class Prober:

@@ -1,9 +1,14 @@
 """What a supervisor concludes from readings that lie seconds apart."""
 
-from rmqcluster.agent.memory import Identity, Memory
-from rmqcluster.core.model import Announcement, BrokerPhase, DiskKind, StoreView
+import pytest
 
-A, B = "rabbit@a", "rabbit@b"
+from rmqcluster.agent.memory import Identity, Memory, observe
+from rmqcluster.agent.prober import Answers
+from rmqcluster.agent.store_worker import Reading
+from rmqcluster.core import evidence as e
+from rmqcluster.core.model import Announcement, BrokerPhase, BrokerState, Disk, DiskKind, Policy, StoreView, View
+
+A, B, C = "rabbit@a", "rabbit@b", "rabbit@c"
 
 
 def reading(instance_of_b: str) -> StoreView:
@@ -22,3 +27,23 @@ def test_a_restart_between_two_readings_is_a_change() -> None:
     memory.learn(me, 20.0, reading("b2"))
 
     assert memory.members_changed_at == 20.0
+
+
+@pytest.mark.parametrize(("announces", "runs"), [(True, False), (False, True)])
+def test_an_old_answer_of_a_peer_yields_to_what_it_announces(announces: bool, runs: bool) -> None:
+    """What B answered when I joined, three beats ago, keeps C running only while B announces nothing newer (S7)."""
+    everybody, asked_at, now = frozenset({A, B, C}), 10.0, 13.0
+    said = Announcement(B, "b1", DiskKind.DATA, BrokerPhase.READY, view=View(everybody, frozenset({A, B})))
+    o = observe(
+        Identity(A, "a1"),
+        Policy(heartbeat_seconds=1.0, ttl_seconds=3.0),
+        Memory(started_at=0.0),
+        now,
+        Disk(False),
+        BrokerState(BrokerPhase.READY),
+        Reading(view=StoreView(announcements={B: said} if announces else {})),
+        Answers(at=now, peers={B: (View(everybody, everybody), asked_at)}),
+        busy=None,
+    )
+
+    assert e.running_by(o, C) == {B: runs}

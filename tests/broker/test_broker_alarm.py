@@ -56,9 +56,9 @@ def test_disk_alarm_names_room_limit_and_the_largest_queue() -> None:
         def told() -> tuple[str, ...]:
             address = f"127.0.0.1:{rig.settings.management_port}"
             found = alarm_facts(rig.settings, {node: view}, {node: address})
-            return found if len(found) == 2 else ()  # statistics of a queue come every 5 s
+            return found if len(found) == 2 and "limit 909.5 TiB" in found[0] else ()
 
-        room, largest = wait_until(told, 20, "statistics")
+        room, largest = wait_until(told, 20, "the statistics, which come every 5 s, have the new limit and the queue")
 
         assert view.alarms == (f"disk {node}",)
         assert room.startswith(f"{node}: ")
