@@ -54,8 +54,9 @@ def wait_gone(processes: Iterable[ProcessId], seconds: float) -> list[ProcessId]
     deadline = time.monotonic() + seconds
     left = list(processes)
     while True:
-        reap(left)
-        left = [process for process in left if process.is_alive()]
+        alive = [process for process in left if process.is_alive()]
+        reap(process for process in left if process not in alive)
+        left = alive
         if not left or time.monotonic() >= deadline:
             return left
         time.sleep(POLL_SECONDS)

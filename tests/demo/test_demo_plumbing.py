@@ -1,6 +1,7 @@
 """The demo's parts that need no broker: numbers, ports, directories, records, and ending what was started."""
 
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -16,7 +17,7 @@ from rmqcluster.config.load import load
 from rmqcluster.demo import acts, layout, node, proc, services, state
 from rmqcluster.demo.errors import DemoBusy, DemoRefused, DemoUsage
 from rmqcluster.demo.ports import free_ports
-from rmqcluster.process.procfs import identify
+from rmqcluster.process.procfs import ProcessId, identify
 
 
 @pytest.fixture
@@ -205,3 +206,21 @@ def test_a_directory_that_is_no_demo_is_left_alone(place: Path) -> None:
     with pytest.raises(DemoRefused, match="holds no demo"):
         acts.create(place / ".demo", 1, layout.find_owner(), {})
     assert (place / ".demo" / "precious").read_text() == "x"
+
+
+class DyingWhenLookedAt(ProcessId):
+    def is_alive(self) -> bool:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        return super().is_alive()
+
+
+def test_a_child_that_dies_while_it_is_looked_at_leaves_no_zombie() -> None:
+    """Whoever is found gone is collected, at whatever moment it died."""
+    child = subprocess.Popen(["sleep", "600"])
+    found = identify(child.pid)
+    assert found is not None
+    assert proc.wait_gone([DyingWhenLookedAt(found.pid, found.start_ticks)], 5) == []
+    with pytest.raises(ChildProcessError):
+        os.waitpid(child.pid, os.WNOHANG)
+    child.returncode = -signal.SIGKILL

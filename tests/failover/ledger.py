@@ -6,8 +6,10 @@ any word came; or it has not come when the account is settled). No id is ever se
 broker's.
 """
 
+import socket
 import threading
 import time
+import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -271,4 +273,13 @@ class Ledger:
         try:
             return pika.BlockingConnection(parameters)
         except ValueError as error:  # so pika tells of a broker that died right after it had accepted
+            _close_sockets_of(error)
             raise ConnectionError(str(error)) from error
+
+
+def _close_sockets_of(error: ValueError) -> None:
+    """pika leaves the socket that it raised this about open, and to nobody."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        left = frame.f_locals.get("sock")
+        if isinstance(left, socket.socket):
+            left.close()

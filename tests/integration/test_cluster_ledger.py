@@ -1,7 +1,9 @@
 """The ledger finds planted losses: a count that finds nothing has to prove that it could (H8)."""
 
+import socket
 from collections.abc import Callable, Iterator
 
+import pika
 import pytest
 from cluster import HOST, Cluster
 from failover.ledger import Account, Endpoint, Ledger, Outcome
@@ -104,3 +106,17 @@ def test_h8_a_queue_that_is_not_there_is_no_confirm(lone: Cluster, ledger: Ledge
 
     assert set(astray.published.values()) == {Outcome.RETURNED}
     assert not astray.drain().is_clean
+
+
+def test_a_broker_that_dies_as_it_accepts_leaves_no_open_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pika tells of it with a ValueError and drops the socket; here it is a lost connection, and the socket closed."""
+    accepted = socket.socket()
+
+    def dies(parameters: pika.ConnectionParameters) -> None:
+        sock = accepted
+        raise ValueError(f"Expected connected socket: {sock}")
+
+    monkeypatch.setattr(pika, "BlockingConnection", dies)
+    with pytest.raises(ConnectionError, match="Expected connected socket"):
+        Ledger([Endpoint(HOST, 1)], Account("admin", "x"))._connection(0)
+    assert accepted.fileno() == -1

@@ -16,13 +16,6 @@ from network import why_impossible
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # every lost connection would be ten lines
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """pika leaves its socket to the collector when a broker dies right after it has accepted."""
-    for item in items:
-        if item.path.parent.name == "matrix":
-            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield

@@ -26,7 +26,7 @@ from support import wait_until
 
 from rmqcluster.process.procfs import identify
 
-WITHIN_STOP_SECONDS = 15.0  # the budget of 8 s, and a process's end on a busy machine
+WITHIN_STOP_SECONDS = 9.0  # the budget, and a process's end
 REPLACED_SECONDS = 90.0
 MNESIA_RUNS = "lists:keymember(mnesia, 1, application:which_applications())."
 

@@ -7,7 +7,7 @@ import pytest
 from cluster import Cluster, never
 from support import wait_until
 
-STOP_SECONDS = 15.0  # the budget of 8 s, and a process's end on a busy machine
+STOP_SECONDS = 9.0  # the budget, and a process's end
 PREFIX = "rabbitmq"
 LISTED = -1.0  # the moment when the others' brokers list the joiner, before it is registered
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .world import World
 
 FENCE_SECONDS = 8.0  # between the last look at record and lease and the command itself
-REREAD_SECONDS = 20.0  # after Redis was emptied: until every member has beaten again
+REREAD_SECONDS = 6.0  # after Redis was emptied: until a beat has written the record back
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class ActChecker:
         act = Act(kind, subject, process.instance, now, forced)
         others = [a for a in self.under_way if not a.forced and not self._same_operation(a, act)]
         record_lost = any(a.began <= self.flushed_at + REREAD_SECONDS for a in others) and self.flushed_at > 0
-        if others and not forced and not (record_lost and now - self.flushed_at < self._memory_seconds()):
+        if others and not forced and not (record_lost and now - self.flushed_at < REREAD_SECONDS):
             raise Violation("S5", f"{act} while {others[0]}")
         self.under_way.append(act)
         self.counts[kind] = self.counts.get(kind, 0) + 1
@@ -86,9 +86,6 @@ class ActChecker:
     def _same_operation(self, one: Act, other: Act) -> bool:
         """A member's own acts follow each other; its broker's end belongs to them."""
         return one.instance == other.instance and one.subject == other.subject
-
-    def _memory_seconds(self) -> float:
-        return REREAD_SECONDS
 
     # ---- under a valid right (S12) ----
     def performs(self, process: "SimProcess", kind: str, subject: str) -> Operation:
