@@ -225,6 +225,16 @@ def founding_was_committed(o: Observation) -> bool:
     return o.disk.kind is DiskKind.UNCOMMITTED and e.stage(o) is Stage.FOUNDING and e.is_committed(o)
 
 
+def unproven_data(o: Observation) -> bool:
+    """A founding or a join that was begun here, and of which this disk does not know how it ended."""
+    return o.disk.kind is DiskKind.UNCOMMITTED
+
+
+def read_before_the_end(o: Observation) -> bool:
+    """Is the newest reading older than my broker's end? Whoever was paused wakes with one like that."""
+    return o.store is not None and o.store.at < o.broker.since
+
+
 def join_may_have_succeeded(o: Observation) -> bool:
     """A joiner's data that members list, or that was in company in the cluster that is committed or claimed now.
 

@@ -148,6 +148,10 @@ def wait_for_redis(o: Observation) -> Outcome:
     return Outcome(text=f"blank disk: waiting for Redis ({o.store_trouble or 'no reply yet'})", state="waiting")
 
 
+def read_again(o: Observation) -> Outcome:
+    return Outcome(text="the broker ended: asking Redis what became of its founding or join", state="waiting")
+
+
 def wait_cookie(o: Observation) -> Outcome:
     target = e.join_target(o)
     name = target.node if target else "the master"

@@ -145,6 +145,12 @@ MEMBER_RULES: tuple[Rule, ...] = (
         "data that is not ours to judge: boot, then ask the peers",
     ),
     Rule(
+        355,
+        (c.broker_down, c.unproven_data, c.read_before_the_end),
+        then.read_again,
+        "meanwhile the others may have counted on this disk",
+    ),
+    Rule(
         360,
         (c.broker_down, c.founding_was_committed),
         then.boot_with_data,

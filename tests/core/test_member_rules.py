@@ -40,6 +40,7 @@ from rmqcluster.core.model import (
     BrokerPhase,
     Claim,
     Decision,
+    Disk,
     DiskKind,
     Exit,
     JoinMode,
@@ -431,6 +432,16 @@ def test_340_a_dead_broker_keeps_no_label() -> None:
 def test_350_boots_unmarked_data() -> None:
     """350: data without our marker is started as it is."""
     fires(350, observe(UNMARKED), act.StartBroker)
+
+
+@pytest.mark.parametrize("disk", [JOINING, FOUNDING], ids=["a join", "a founding"])
+def test_355_asks_again_before_it_gives_up_what_it_began(disk: Disk) -> None:
+    """355: who was paused, its broker killed meanwhile, wakes with a reading in which nobody counts on its disk yet."""
+    ended = replace(broker(DOWN), since=NOW - 0.2)
+    asked = committed(operation=operation(OperationKind.JOIN, ready=True), at=NOW - 4.0)
+
+    fires(355, observe(disk, broker=ended, store=asked))
+    assert decide(MEMBER_RULES, observe(disk, broker=ended, store=replace(asked, at=NOW - 0.1))).rule != 355
 
 
 def test_360_boots_a_founding_that_was_committed() -> None:
