@@ -18,7 +18,7 @@ from rmqcluster.core import queues as q
 from rmqcluster.core import upkeep as u
 from rmqcluster.core.actions import ExitProcess
 from rmqcluster.core.engine import Rule, decide
-from rmqcluster.core.member_conditions import JOINS
+from rmqcluster.core.member_record import JOINS
 from rmqcluster.core.member_rules import MEMBER_RULES
 from rmqcluster.core.model import (
     Announcement,

@@ -144,9 +144,7 @@ def observe(
         store_trouble=reading.trouble,
         store_refused=reading.refused,
         view=facts.view if facts else None,
-        peer_views=answers.peer_views(
-            reading.view.announcements if reading.view is not None else (), now - 2 * policy.heartbeat_seconds
-        ),
+        peer_views=_heard(answers, reading, now - 2 * policy.heartbeat_seconds),
         host=identity.host,
         cookie=identity.cookie,
         seen_cluster_id=memory.seen_cluster_id,
@@ -179,6 +177,11 @@ def observe(
     )
     _conclude(memory, o)
     return o
+
+
+def _heard(answers: Answers, reading: Reading, not_before: float) -> dict[str, View]:
+    announced = reading.view.announcements if reading.view is not None else {}
+    return answers.peer_views(announced, not_before)
 
 
 def _conclude(memory: Memory, o: Observation) -> None:

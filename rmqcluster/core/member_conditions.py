@@ -1,12 +1,10 @@
 """The named conditions of the member rules: one question about an observation each."""
 
 from rmqcluster.core import evidence as e
-from rmqcluster.core.model import BrokerPhase, DiskKind, JoinMode, Observation, OperationKind, Purpose, Stage
-from rmqcluster.core.operations import STOPPING_TAKES_SECONDS, recovered_id, step
+from rmqcluster.core.model import BrokerPhase, DiskKind, JoinMode, Observation, Purpose, Stage
+from rmqcluster.core.operations import STOPPING_TAKES_SECONDS
 
 LAST_WORDS_SECONDS = 0.5  # of the stop budget, for the supervisor itself
-STOP_AGAIN_SECONDS = 1.0  # between two looks whether a queue still needs this member
-JOINS = (OperationKind.JOIN, OperationKind.REPLACE, OperationKind.REJOIN)
 STANDING_SECONDS = 60.0  # how long a broker that stopped its application may need to resume while its peers run
 TABLES_SECONDS, TABLES_AGAIN_SECONDS = 60.0, 20.0  # how long the last member may be waited for; between two looks
 FIRST_WORD_SECONDS = 3.0  # above the longest that Redis may take for one reply
@@ -42,16 +40,6 @@ def stop_to_prepare(o: Observation) -> bool:
     in_time = o.store is not None and o.stop_asked_at is not None and not e.waited(o, o.stop_asked_at, window)
     company = o.view is not None and len(o.view.running) > 1 and e.is_mutual(o) is True
     return in_time and company and not o.stop_signalled and not o.stop_prepared and not e.peers_are_stopping(o)
-
-
-def no_operation(o: Observation) -> bool:
-    return o.store is not None and o.store.operation is None
-
-
-def stop_is_granted(o: Observation) -> bool:
-    """The operation record is mine, and it is time to look, or to look again."""
-    again = o.act_failed_at is None or e.waited(o, o.act_failed_at, STOP_AGAIN_SECONDS)
-    return e.operation_on_me(o, OperationKind.STOP) is not None and o.busy is None and again
 
 
 def stop_budget_spent(o: Observation) -> bool:
@@ -100,44 +88,13 @@ def founded_under_known_name(o: Observation) -> bool:
     return founding and bool(e.listed_by_strangers(o))
 
 
-def is_being_replaced(o: Observation) -> bool:
-    return e.operation_on_me(o, OperationKind.REPLACE) is not None
-
-
-def name_not_free(o: Observation) -> bool:
-    """My return under this name is recorded, and the steward has not yet read that nothing lists my old self."""
-    asked = is_being_replaced(o) or (data_lost(o) and e.operation_on_me(o, *JOINS) is not None)
-    return asked and not join_is_granted(o)
-
-
 def not_listed(o: Observation) -> bool:
     """A mutual member is heard, and nobody with data lists my name any more."""
     return not e.listed_by(o) and any(a.mutual for a in e.others(o).values())
 
 
-def no_finding(o: Observation) -> bool:
-    """The steward names nothing that is in the way of my return."""
-    return not e.finding(o)
-
-
-def may_rejoin(o: Observation) -> bool:
-    found = e.operation_on_me(o, OperationKind.REJOIN)
-    return found is not None and found.id not in o.handled
-
-
-def join_is_granted(o: Observation) -> bool:
-    """A join under my name is recorded, and the steward has read that nothing lists my old self any more."""
-    found = e.operation_on_me(o, *JOINS)
-    return found is not None and found.ready
-
-
 def cluster_is_committed(o: Observation) -> bool:
     return e.committed_id(o) is not None
-
-
-def join_not_granted(o: Observation) -> bool:
-    """Joins of a committed cluster are operations; those of a founding disturb nobody."""
-    return cluster_is_committed(o) and not join_is_granted(o)
 
 
 def has_member_data(o: Observation) -> bool:
@@ -160,40 +117,10 @@ def forgotten_in_fact(o: Observation) -> bool:
     return e.is_mutual(o) is not True and e.forgotten_by_brokers(o)
 
 
-def recovering(o: Observation) -> bool:
-    """A person gave up the disks of the others (consent), and asked this member to go on alone."""
-    found = e.operation_on_me(o, OperationKind.RECOVER)
-    return found is not None and found.consent and was_a_member(o)
-
-
-def _step_is_due(o: Observation, part: int) -> bool:
-    found = e.operation_on_me(o, OperationKind.RECOVER)
-    again = o.act_failed_at is None or e.waited(o, o.act_failed_at, STOP_AGAIN_SECONDS)
-    return found is not None and step(found, part) not in o.handled and again
-
-
 def somebody_serves(o: Observation) -> bool:
     """I am a member of a majority, or a broker that was asked sees one: nothing has to go on alone."""
     views = [*e.peer_views(o).values(), *([o.view] if o.view is not None else [])]
     return e.is_mutual(o) is True or any(v.sees_majority() and len(v.members) > 1 for v in views)
-
-
-def recovered_already(o: Observation) -> bool:
-    """Redis may come back with an old copy of the record: my cluster has the id that it gave."""
-    found = e.operation_on_me(o, OperationKind.RECOVER)
-    return found is not None and o.disk.cluster_id == recovered_id(found)
-
-
-def recover_unprepared(o: Observation) -> bool:
-    return _step_is_due(o, 1)
-
-
-def recover_unreleased(o: Observation) -> bool:
-    return _step_is_due(o, 2)
-
-
-def recover_unsettled(o: Observation) -> bool:
-    return _step_is_due(o, 3)
 
 
 def not_busy(o: Observation) -> bool:
@@ -202,11 +129,6 @@ def not_busy(o: Observation) -> bool:
 
 def broker_up(o: Observation) -> bool:
     return o.broker.phase in (BrokerPhase.STARTING, BrokerPhase.READY)
-
-
-def maintenance_asked(o: Observation) -> bool:
-    found = e.operation_on_me(o, OperationKind.DRAIN, OperationKind.REVIVE)
-    return found is not None and found.id not in o.handled and o.busy is None
 
 
 def broken_configuration(o: Observation) -> bool:

@@ -7,20 +7,21 @@ that is up but unproven, 6xx a proven member. Only disks whose marker does not s
 from rmqcluster.core import member_conditions as c
 from rmqcluster.core import member_operations as turn
 from rmqcluster.core import member_outcomes as then
+from rmqcluster.core import member_record as record
 from rmqcluster.core.engine import Rule
 
 MEMBER_RULES: tuple[Rule, ...] = (
-    Rule(105, (c.recovering, c.recovered_already), turn.end_recover, "what was done once is not done again"),
+    Rule(105, (record.recovering, record.recovered_already), turn.end_recover, "what was done once is not done again"),
     Rule(110, (c.stop_asked, c.broker_down), then.leave_and_exit, "a stop was asked and the broker has ended"),
     Rule(
         112,
-        (c.stop_asked, c.broker_ready, c.stop_to_prepare, c.no_operation),
+        (c.stop_asked, c.broker_ready, c.stop_to_prepare, record.no_operation),
         turn.ask_stop,
         "one disruptive operation at a time, and at most one member down by choice",
     ),
     Rule(
         114,
-        (c.stop_asked, c.broker_ready, c.stop_to_prepare, c.stop_is_granted),
+        (c.stop_asked, c.broker_ready, c.stop_to_prepare, record.stop_is_granted),
         turn.perform,
         "no queue may need this member, and its leaders move away first",
     ),
@@ -37,38 +38,38 @@ MEMBER_RULES: tuple[Rule, ...] = (
     Rule(140, (c.stop_asked,), then.wait_for_stop, "the broker is stopping in order"),
     Rule(
         141,
-        (c.recovering, c.recover_unprepared, c.somebody_serves),
+        (record.recovering, record.recover_unprepared, c.somebody_serves),
         turn.refuse_recover,
         "going on alone beside a majority would make two clusters",
     ),
     Rule(
         142,
-        (c.recovering, c.recover_unprepared, c.broker_up, c.not_busy),
+        (record.recovering, record.recover_unprepared, c.broker_up, c.not_busy),
         turn.kill_to_recover,
         "a person gave up the others: it boots again to go on alone",
     ),
     Rule(
         143,
-        (c.recovering, c.recover_unprepared, c.broker_down, c.not_busy),
+        (record.recovering, record.recover_unprepared, c.broker_down, c.not_busy),
         turn.recover_prepare,
         "the next boot waits for nobody",
     ),
-    Rule(144, (c.recovering, c.recover_unprepared), turn.wait_to_recover, "one long act at a time"),
+    Rule(144, (record.recovering, record.recover_unprepared), turn.wait_to_recover, "one long act at a time"),
     Rule(
         145,
-        (c.recovering, c.recover_unsettled, c.somebody_serves),
+        (record.recovering, record.recover_unsettled, c.somebody_serves),
         turn.refuse_recover,
         "the others came back meanwhile: nothing is taken from them",
     ),
     Rule(
         146,
-        (c.recovering, c.recover_unreleased, c.broker_starting, c.not_busy),
+        (record.recovering, record.recover_unreleased, c.broker_starting, c.not_busy),
         turn.recover_release,
         "it waits for a majority that never comes",
     ),
     Rule(
         148,
-        (c.recovering, c.recover_unsettled, c.broker_ready, c.not_busy),
+        (record.recovering, record.recover_unsettled, c.broker_ready, c.not_busy),
         turn.recover_settle,
         "who was given up is forgotten, and the cluster gets an id of its own",
     ),
@@ -80,19 +81,19 @@ MEMBER_RULES: tuple[Rule, ...] = (
     Rule(230, (c.broker_down, c.name_taken), then.watch_owner, "a restart within the TTL is not a twin"),
     Rule(
         233,
-        (c.broker_down, c.data_lost, c.join_is_granted, c.not_listed, c.target_known),
+        (c.broker_down, c.data_lost, record.join_is_granted, c.not_listed, c.target_known),
         then.join,
         "its old self is forgotten: it joins as a new member",
     ),
     Rule(
         235,
-        (c.broker_down, c.name_not_free),
+        (c.broker_down, record.name_not_free),
         turn.wait_for_forget,
         "before it boots, its old self is forgotten",
     ),
     Rule(
         237,
-        (c.broker_down, c.data_lost, c.not_listed, c.no_finding, c.target_known, c.no_operation),
+        (c.broker_down, c.data_lost, c.not_listed, record.no_finding, c.target_known, record.no_operation),
         turn.ask_join,
         "its old self is forgotten already: it joins as a new member",
     ),
@@ -112,7 +113,7 @@ MEMBER_RULES: tuple[Rule, ...] = (
     Rule(260, (c.broker_down, c.has_member_data, c.foreign), then.hold_foreign, "two clusters must never meet"),
     Rule(
         268,
-        (c.broker_down, c.has_member_data, c.forgotten, c.join_is_granted, c.may_rejoin),
+        (c.broker_down, c.has_member_data, c.forgotten, record.join_is_granted, record.may_rejoin),
         turn.set_aside,
         "a person gave up the old data; a copy of it is kept",
     ),
@@ -184,13 +185,13 @@ MEMBER_RULES: tuple[Rule, ...] = (
     Rule(440, (c.broker_down, c.target_known, c.version_differs), then.wait_version, "major versions do not mix"),
     Rule(
         445,
-        (c.broker_down, c.target_known, c.join_not_granted, c.no_operation),
+        (c.broker_down, c.target_known, record.join_not_granted, record.no_operation),
         turn.ask_join,
         "one disruptive operation at a time",
     ),
     Rule(
         447,
-        (c.broker_down, c.target_known, c.join_not_granted),
+        (c.broker_down, c.target_known, record.join_not_granted),
         turn.wait_for_operation,
         "one disruptive operation at a time",
     ),
@@ -305,7 +306,7 @@ MEMBER_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         630,
-        (c.broker_ready, c.mutual, c.maintenance_asked),
+        (c.broker_ready, c.mutual, record.maintenance_asked),
         turn.perform,
         "a person asked for it, and this member's supervisor is the one who does it",
     ),

@@ -18,10 +18,10 @@ from rmqcluster.core.member_conditions import (
     broker_ready,
     data_lost,
     founding_boot,
-    join_is_granted,
     not_committed,
     target_known,
 )
+from rmqcluster.core.member_record import join_is_granted
 from rmqcluster.core.member_rules import MEMBER_RULES
 from rmqcluster.core.model import Claim, Observation, Operation, OperationKind, Policy, Record, StoreView
 from rmqcluster.core.monitor_conditions import no_operation as nothing_under_way
