@@ -37,7 +37,8 @@ class Act:
     subject: str
     instance: str
     began: float
-    forced: bool = False
+    forced: bool
+    process: "SimProcess"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.subject} by {self.instance} since {self.began:.1f}"
@@ -63,10 +64,9 @@ class ActChecker:
     # ---- one at a time (S5) ----
     def begin(self, process: "SimProcess", kind: str, subject: str, forced: bool = False) -> Act:
         now = self.world.kernel.now
-        act = Act(kind, subject, process.instance, now, forced)
+        act = Act(kind, subject, process.instance, now, forced, process)
         others = [a for a in self.under_way if not a.forced and not self._same_operation(a, act)]
-        record_lost = any(a.began <= self.flushed_at + REREAD_SECONDS for a in others) and self.flushed_at > 0
-        if others and not forced and not (record_lost and now - self.flushed_at < REREAD_SECONDS):
+        if not forced and not all(self._record_is_lost(a) for a in others):
             raise Violation("S5", f"{act} while {others[0]}")
         self.under_way.append(act)
         self.counts[kind] = self.counts.get(kind, 0) + 1
@@ -82,6 +82,13 @@ class ActChecker:
         """No command outlives the broker that carries it out."""
         for act in [a for a in self.under_way if a.instance == process.instance]:
             self.end(act)
+
+    def _record_is_lost(self, act: Act) -> bool:
+        """Redis was emptied while it was under way, and its owner was not able to write the record back since."""
+        if self.flushed_at < 0 or act.began > self.flushed_at + REREAD_SECONDS:
+            return False
+        able_since = max(self.flushed_at, act.process.paused_last)
+        return act.process.cut_from_redis or self.world.kernel.now - able_since < REREAD_SECONDS
 
     def _same_operation(self, one: Act, other: Act) -> bool:
         """A member's own acts follow each other; its broker's end belongs to them."""
