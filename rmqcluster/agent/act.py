@@ -172,7 +172,7 @@ class Hands:
         def load() -> None:
             self._memory.tables_asked_at = self._clock.monotonic()
             try:
-                why_not = self._commands.load_tables()
+                why_not = self._commands.load_tables(act.missed)
             except CommandFailed as error:
                 self.event("failed", f"load tables: {error}", d.rule)
             else:
@@ -209,7 +209,7 @@ class Hands:
                 self._failed(name)
                 self.event("failed", f"{name}: {error}", d.rule, epoch)
             else:
-                self._memory.act_failed_at, self._memory.failures = None, 0
+                self._memory.succeeded(name, only_looked=quiet)
                 if not quiet:
                     self.event(name, f"done: {d.reason}", d.rule, epoch)
 
@@ -220,7 +220,7 @@ class Hands:
         if name == "provision":
             self._memory.provision_failed_at = now
         else:
-            self._memory.act_failed_at, self._memory.failures = now, self._memory.failures + 1
+            self._memory.failed(name, now)
 
     def _store_act_done(self, act: a.StoreAction, done: bool) -> None:
         ending = end_of_failover(act, done)

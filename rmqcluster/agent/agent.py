@@ -35,6 +35,7 @@ from rmqcluster.core.model import (
 )
 from rmqcluster.core.monitor_conditions import cannot_act
 from rmqcluster.core.monitor_rules import MONITOR_RULES
+from rmqcluster.core.tables import missed_by, missed_now
 from rmqcluster.errors import RmqclusterError
 
 
@@ -101,7 +102,8 @@ class Agent:
         monitors = o.store is not None and e.stage(o) is Stage.MEMBER
         monitor = decide(self.monitor_rules, o) if monitors else None
         self._say_change("member", decision)
-        self._end_again(o)
+        if ending := self.memory.end_again(o.store):
+            self._parts.worker.submit(ending)
         self._announce(o, decision)
         self._publish(o, decision, monitor)  # before acting: an act that fails must not make the loop look dead
         leaving = self._hands.carry_out(o, decision)
@@ -166,6 +168,7 @@ class Agent:
             state=decision.state,
             held=decision.held,
             wanted=o.wanted_stamp,
+            missed=missed_by(o)[o.me],
             drained=o.drained,
             notes=self._notes(o),
             findings=tuple(f"{n} {u.obstacle(o, n)}" for n in u.wiped(o)) if u.is_steward(o) else (),
@@ -196,16 +199,6 @@ class Agent:
             return None, 0.0
         return self.memory.held[0], self.memory.held[1] - o.now
 
-    def _end_again(self, o: Observation) -> None:
-        """An end that Redis did not hear is told again, until its record is gone."""
-        ending, under_way = self.memory.ending, e.operation(o)
-        if ending is None or o.store is None:
-            return
-        if under_way is not None and under_way.id == ending.operation.id:
-            self._parts.worker.submit(ending)
-        else:
-            self.memory.ending = None
-
     def _remember_peers(self, o: Observation) -> Observation:
         """Keep on disk whom my broker lists and where they answer, for the time when Redis is away or empty.
 
@@ -217,7 +210,8 @@ class Agent:
             known = dict(marker.peers) | {n: x.management for n, x in e.others(o).items() if x.management}
             peers = tuple(sorted((n, known[n]) for n in o.view.members if n in known))
             hosts = self._hosts(o, marker)
-            fresh = replace(marker, members=tuple(sorted(o.view.members)), peers=peers, hosts=hosts)
+            missed = missed_now(o.view, marker.missed)
+            fresh = replace(marker, members=tuple(sorted(o.view.members)), peers=peers, hosts=hosts, missed=missed)
             if fresh != marker:
                 o = self._keep_marker(o, fresh)
         unheard = o.store is None or e.is_mutual(o) is not True

@@ -79,6 +79,8 @@ class LoneMonitor:
         self._prober.want_peers({n: x.management for n, x in e.others(o).items() if x.management})
         decision = decide(MONITOR_RULES, o)
         self._worker.announce(Beat(None, False, not cannot_act(o), False))
+        if ending := self._memory.end_again(o.store):
+            self._worker.submit(ending)
         if (decision.rule, decision.state) != self._said:
             self._said = (decision.rule, decision.state)
             self._journal.say(decision.reason, kind="monitor", rule=decision.rule)
@@ -148,6 +150,7 @@ class LoneMonitor:
         ending = end_of_failover(action, done)
         if ending is not None:
             self._memory.handled |= {ending.operation.id}
+            self._memory.ending = ending
             self._worker.submit(ending)
         if isinstance(action, a.EndOperation) and done:
             told = Event(self._identity.me, action.outcome, action.text, operation=action.operation.id)

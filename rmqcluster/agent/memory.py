@@ -57,6 +57,7 @@ class Memory:
     act_failed_at: float | None = None
     tables_asked_at: float | None = None
     failures: int = 0
+    failed_act: str = ""
     provision_failed_at: float | None = None
     handled: frozenset[str] = frozenset()
     ending: EndOperation | None = None  # told again until the record is gone
@@ -95,6 +96,22 @@ class Memory:
         )
         if live != self.live:
             self.live, self.members_changed_at = live, now
+
+    def failed(self, act: str, now: float) -> None:
+        self.act_failed_at, self.failures, self.failed_act = now, self.failures + 1, act
+
+    def succeeded(self, act: str, only_looked: bool = False) -> None:
+        """No failure counts any more; a look that succeeds says nothing of an act that failed."""
+        if not only_looked or act == self.failed_act:
+            self.act_failed_at, self.failures = None, 0
+
+    def end_again(self, store: StoreView | None) -> EndOperation | None:
+        """An end that Redis did not hear, to be told until its record is gone."""
+        if self.ending is None or store is None:
+            return None
+        if store.operation is None or store.operation.id != self.ending.operation.id:
+            self.ending = None
+        return self.ending
 
     def watch(self, now: float, view: View | None) -> None:
         """Since when my broker misses which members; an unknown changes nothing."""

@@ -72,40 +72,37 @@ class Performer:
             text = self._acts[operation.kind](act, o)
         except NotMine as moved:
             self._memory.handled -= {step(operation, act.part)}
-            self._fail("waiting", f"{operation.kind} was not begun here: {moved}", operation.id)
+            self._fail("waiting", f"{operation.kind} was not begun here: {moved}", operation)
         except OperationRefused as refusal:
             self._end(EndOperation(operation, "refused", str(refusal)), failed=True)
         except (StoreUnavailable, NotSeen) as error:
             self._memory.handled -= {step(operation, act.part)}  # nothing was begun: it is looked at again
-            self._fail("failed", f"{operation.kind} was not begun: {error}", operation.id)
+            self._fail("failed", f"{operation.kind} was not begun: {error}", operation)
         except RmqclusterError as error:
             if operation.kind is OperationKind.STOP or act.part > 1:
                 self._memory.handled -= {step(operation, act.part)}
-                self._fail("waiting", f"{operation.kind}: {error}", operation.id)  # it is tried again
+                self._fail("waiting", f"{operation.kind}: {error}", operation)  # it is tried again
             elif isinstance(error, CommandFailed) and error.timed_out:
-                self._fail("unknown", f"{error}; nothing else starts before its deadline", operation.id)
+                self._fail("unknown", f"{error}; nothing else starts before its deadline", operation)
             else:
                 self._end(EndOperation(operation, "failed", str(error)), failed=True)
         except Exception as bug:
-            self._fail("bug", f"{operation.kind}: {bug!r}; its record stays until its deadline", operation.id)
+            self._fail("bug", f"{operation.kind}: {bug!r}; its record stays until its deadline", operation)
             raise
         else:
-            self._memory.act_failed_at, self._memory.failures = None, 0
+            self._memory.succeeded(operation.kind)
             if text:
                 self._end(EndOperation(operation, "done", text), failed=False)
 
     def _end(self, end: EndOperation, failed: bool) -> None:
         if failed:
-            self._count_failure()
+            self._memory.failed(end.operation.kind, self._clock.monotonic())
         self._memory.ending = end
         self._submit(end)
 
-    def _fail(self, kind: str, text: str, operation_id: str) -> None:
-        self._count_failure()
-        self._tell(kind, text, operation_id)
-
-    def _count_failure(self) -> None:
-        self._memory.act_failed_at, self._memory.failures = self._clock.monotonic(), self._memory.failures + 1
+    def _fail(self, kind: str, text: str, operation: Operation) -> None:
+        self._memory.failed(operation.kind, self._clock.monotonic())
+        self._tell(kind, text, operation.id)
 
     def _still_mine(self, act: Perform, o: Observation) -> None:
         """The record, and the lease under which it is done for the cluster, as they are at this moment (S12).

@@ -174,8 +174,11 @@ class Commands(Protocol):
         """Going on alone, once the broker serves: forget the lost. Returns the queues that stay without a leader."""
         ...
 
-    def load_tables(self) -> str:
-        """While the broker boots: load its metadata if that is its part. Returns why it is not, "" when it was done."""
+    def load_tables(self, missed: Mapping[str, frozenset[str] | None]) -> str:
+        """While the broker boots: load its metadata if that is its part. Returns why it is not, "" when it was done.
+
+        `missed`: member -> whom it missed when it last ran with a majority; None unknown.
+        """
         ...
 
     def prepare_stop(self, seconds: float) -> None:

@@ -29,7 +29,7 @@ class Answers:
     def peer_views(self, announced: Collection[str] = (), not_before: float = 0.0) -> dict[str, View]:
         """Whom the peers list; of one that also announces itself only what it answered since `not_before`.
 
-        Its announcements are younger by then, and an older answer would go on naming a broker that died since.
+        Its announcements are as a rule younger by then; an older answer would go on naming a broker that died since.
         """
         return {node: view for node, (view, at) in self.peers.items() if node not in announced or at >= not_before}
 

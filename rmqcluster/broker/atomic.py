@@ -5,10 +5,16 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+_LOCK = threading.Lock()  # two threads never write beside the same file at a time
+
 
 def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replace `path` in one step; a crash or a full disk leaves the old content. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")
+    with _LOCK:
+        _write(path, path.with_name(f".{path.name}.{os.getpid()}.new"), content, mode)
+
+
+def _write(path: Path, temporary: Path, content: bytes, mode: int) -> None:
     with suppress(FileNotFoundError):
         temporary.unlink()  # left by a crash; in a container the process id is the same every time
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)

@@ -81,6 +81,7 @@ class DataVolume:
             "members": list(marker.members),
             "peers": [list(peer) for peer in marker.peers],
             "hosts": [list(host) for host in marker.hosts],
+            "missed": None if marker.missed is None else list(marker.missed),
         }
         self._write(self._marker_path, json.dumps(record, indent=1).encode() + b"\n")
 
@@ -245,6 +246,7 @@ def _parse_marker(content: bytes, node: str) -> Marker:
         members=tuple(str(member) for member in record.get("members", [])),
         peers=_pairs(record.get("peers", [])),
         hosts=_pairs(record.get("hosts", [])),
+        missed=None if record.get("missed") is None else tuple(str(member) for member in record["missed"]),
     )
 
 

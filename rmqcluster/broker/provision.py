@@ -23,6 +23,7 @@ from rmqcluster.broker.definitions import Definitions
 from rmqcluster.broker.management import PARAMETER
 from rmqcluster.config.settings import Account, Secret, Settings
 from rmqcluster.core.queues import QueueReport
+from rmqcluster.core.tables import Missed
 from rmqcluster.errors import BrokerUnavailable, CommandFailed
 
 SETTLE_SECONDS = 30.0  # an import of 3.10 goes on after its command has ended
@@ -65,7 +66,7 @@ class GoingOnAlone(Protocol):
 class WaitingTables(Protocol):
     """The metadata that a majority waits for (`Tables`)."""
 
-    def load(self) -> str: ...
+    def load(self, missed: Missed) -> str: ...
 
 
 class Acts(Protocol):

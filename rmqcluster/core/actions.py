@@ -4,6 +4,7 @@ Store actions carry the condition under which Redis accepts them; it is checked 
 the write, so an action decided on an old reading does nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rmqcluster.core.model import Operation, OperationKind, Purpose, Stage
@@ -80,7 +81,12 @@ class SetMaster:
 
 @dataclass(frozen=True, slots=True)
 class LoadTables:
-    """Load the metadata of my booting broker from its own disk, if a majority waits and none of it has newer data."""
+    """Load the metadata of my booting broker from its own disk, if a majority waits and none of it has newer data.
+
+    `missed`: member -> whom it missed when it last ran with a majority; None unknown.
+    """
+
+    missed: Mapping[str, frozenset[str] | None]
 
 
 @dataclass(frozen=True, slots=True)

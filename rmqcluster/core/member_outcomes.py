@@ -20,6 +20,7 @@ from rmqcluster.core.actions import (
 from rmqcluster.core.engine import Outcome
 from rmqcluster.core.member_text import cluster_name, holding, waiting_for_company
 from rmqcluster.core.model import Observation, Purpose, Stage
+from rmqcluster.core.tables import missed_by
 from rmqcluster.core.upkeep import WAITS
 from rmqcluster.errors import ExitCode
 
@@ -295,7 +296,7 @@ def tell_twin(o: Observation) -> Outcome:
 
 def load_tables(o: Observation) -> Outcome:
     waits = wait_for_boot(o)
-    return Outcome((LoadTables(),), waits.text, waits.state)
+    return Outcome((LoadTables(missed_by(o)),), waits.text, waits.state)
 
 
 def wait_for_boot(o: Observation) -> Outcome:

@@ -104,6 +104,7 @@ class Marker:
     members: tuple[str, ...] = ()  # whom this node's broker last listed
     peers: tuple[tuple[str, str], ...] = ()  # (node name, management address) last known, for use without Redis
     hosts: tuple[tuple[str, str], ...] = ()  # (node name, host id) where each member's good disk was last seen
+    missed: tuple[str, ...] | None = None  # members that did not run when its broker last ran with a majority
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ class Announcement:
     http: str | None = None  # "host:port" of the supervisor
     state: str = ""  # one word for people
     held: str | None = None
+    missed: frozenset[str] | None = None  # of its marker: whom its data may have outlived; None unknown
     wanted: str | None = None  # stamp of what this member is configured to provision
     drained: bool = False  # in maintenance: no client, no leader
     notes: tuple[str, ...] = ()  # of the lease holder: what its last look at the queues found

@@ -114,6 +114,9 @@ def _begin(o: Observation, kind: OperationKind, subject: str, why: str) -> Start
 def fail_over(o: Observation) -> Outcome:
     """Move the label on a person's word; the record ends with it."""
     operation, old = _operation(o), c.store(o).master
+    if operation.target is not None and operation.target == old:
+        text = f"master {old}, asked by {operation.by}"
+        return Outcome((EndOperation(operation, "done", text),), text)
     chosen = [n for n in c.candidates(o) if n == (operation.target or n) and n != old]
     if not chosen:
         wanted = operation.target or "another member"

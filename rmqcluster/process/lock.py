@@ -80,9 +80,9 @@ class DirectoryLock:
             holder = read_holder(self._path)
             if stale := holder and holder.outlived_broker():
                 on_wait(f"{self._path.parent}: stopping broker pid {stale.pid}, whose supervisor is dead")
-                stop_process(stale, STALE_BROKER_GRACE_SECONDS, pause)
+                if stop_process(stale, STALE_BROKER_GRACE_SECONDS, pause):
+                    deadline = max(deadline, time.monotonic() + STALE_BROKER_GRACE_SECONDS)  # its helpers hold it, too
                 holder = None
-                deadline = max(deadline, time.monotonic() + STALE_BROKER_GRACE_SECONDS)  # its helpers hold it, too
             text = f"{self._path.parent} is in use by {holder or 'a process that did not say who it is'}"
             if time.monotonic() >= deadline:
                 raise IdentityRefused(

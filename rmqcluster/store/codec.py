@@ -119,6 +119,9 @@ class Fields:
             raise Malformed(f"{name} is not a list of at most {NAMES_LIMIT} node names")
         return frozenset(value)
 
+    def optional_nodes(self, name: str) -> frozenset[str] | None:
+        return None if self._found.get(name) is None else self.nodes(name)
+
     def texts(self, name: str, limit: int = NAMES_LIMIT, characters: int = 200) -> tuple[str, ...]:
         value = self._found.get(name)
         if not isinstance(value, list) or len(value) > limit or not all(isinstance(t, str) for t in value):
@@ -173,6 +176,7 @@ def decode_announcement(raw: str) -> Announcement:
         http=f.optional_word("http"),
         state=f.text("state"),
         held=f.optional_text("held"),
+        missed=f.optional_nodes("missed"),
         wanted=f.optional_word("wanted"),
         drained=f.optional_bool("drained") or False,
         notes=f.remarks("notes"),

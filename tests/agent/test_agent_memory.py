@@ -6,7 +6,19 @@ from rmqcluster.agent.memory import Identity, Memory, observe
 from rmqcluster.agent.prober import Answers
 from rmqcluster.agent.store_worker import Reading
 from rmqcluster.core import evidence as e
-from rmqcluster.core.model import Announcement, BrokerPhase, BrokerState, Disk, DiskKind, Policy, StoreView, View
+from rmqcluster.core.actions import EndOperation
+from rmqcluster.core.model import (
+    Announcement,
+    BrokerPhase,
+    BrokerState,
+    Disk,
+    DiskKind,
+    Operation,
+    OperationKind,
+    Policy,
+    StoreView,
+    View,
+)
 
 A, B, C = "rabbit@a", "rabbit@b", "rabbit@c"
 
@@ -47,3 +59,30 @@ def test_an_old_answer_of_a_peer_yields_to_what_it_announces(announces: bool, ru
     )
 
     assert e.running_by(o, C) == {B: runs}
+
+
+def test_a_look_that_succeeds_ends_no_row_of_failed_acts() -> None:
+    """An act that fails again and again is tried less and less often, though a look comes before each try."""
+    memory = Memory(started_at=0.0)
+    memory.failed("grow", 10.0)
+    memory.succeeded("look", only_looked=True)
+    memory.failed("grow", 20.0)
+    assert (memory.failures, memory.act_failed_at) == (2, 20.0)
+
+    memory.succeeded("grow")
+    assert (memory.failures, memory.act_failed_at) == (0, None)
+
+    memory.failed("look", 30.0)
+    memory.succeeded("look", only_looked=True)
+    assert memory.failures == 0
+
+
+def test_an_end_is_told_until_its_record_is_gone() -> None:
+    """Redis may fail in between: the record would keep everybody else waiting until its deadline."""
+    asked = Operation("op-1", OperationKind.FAILOVER, "", "", "operator", 1, 0.0, 300.0)
+    memory = Memory(started_at=0.0, ending=EndOperation(asked, "done", "master moved"))
+
+    assert memory.end_again(None) is None
+    assert memory.end_again(StoreView(operation=asked)) == memory.ending
+    assert memory.end_again(StoreView()) is None
+    assert memory.ending is None

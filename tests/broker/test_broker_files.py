@@ -241,14 +241,14 @@ def test_a_members_empty_directory_may_be_emptied(volume: DataVolume) -> None:
     assert volume.read().kind is DiskKind.AMNESIC
 
 
-def test_marker_keeps_hosts(volume: DataVolume) -> None:
+def test_marker_keeps_hosts_and_whom_it_missed(volume: DataVolume) -> None:
     """What a later start needs to know comes back; markers from before they existed read as without."""
-    told = replace(MEMBER, hosts=(("rabbit@two", "host-b"),))
+    told = replace(MEMBER, hosts=(("rabbit@two", "host-b"),), missed=("rabbit@three",))
     volume.write_marker(told)
     assert volume.read().marker == told
 
     path = volume.state_dir / "marker.json"
     record = json.loads(path.read_text())
-    del record["hosts"]
+    del record["hosts"], record["missed"]
     path.write_text(json.dumps(record))
     assert volume.read().marker == MEMBER

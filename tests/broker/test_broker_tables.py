@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from rmqcluster.broker.tables import Tables, parse
+from rmqcluster.core.tables import Missed
 
 A, B = "rabbit@a", "rabbit@b"
-WAITING = {"members": [A, B], "connected": [A, B], "waiting": {A: 3, B: 3}, "outlived": {A: [], B: []}}
+WAITING = {"members": [A, B], "connected": [A, B], "waiting": {A: 3, B: 3}}
+NOBODY: Missed = {A: frozenset(), B: frozenset()}
 
 
 class Tools:
@@ -26,24 +28,19 @@ def test_loads_once_when_it_is_its_part() -> None:
     """One question, one act."""
     tools = Tools(WAITING)
 
-    assert Tables(tools, A).load() == ""
+    assert Tables(tools, A).load(NOBODY) == ""
     assert tools.asked == 2
 
 
-@pytest.mark.parametrize(
-    "answer", [None, "yes", {}, {**WAITING, "waiting": {A: 3, B: None}}, {**WAITING, "outlived": None}]
-)
+@pytest.mark.parametrize("answer", [None, "yes", {}, {**WAITING, "waiting": {A: 3, B: None}}])
 def test_does_nothing_on_half_an_answer(answer: Any) -> None:
     """Unknown is never taken for no."""
     tools = Tools(answer)
 
-    assert Tables(tools, A).load()
+    assert Tables(tools, A).load(NOBODY)
     assert tools.asked == 1
 
 
 def test_unknown_stays_unknown() -> None:
-    """null is neither zero nor nobody."""
-    facts = parse({"waiting": {A: None}, "outlived": {A: None, B: [A]}})
-
-    assert facts.waiting == {A: None}
-    assert facts.outlived == {A: None, B: frozenset({A})}
+    """null is not zero."""
+    assert parse({"waiting": {A: None}}).waiting == {A: None}

@@ -261,6 +261,13 @@ def test_746_moves_the_label_for_a_person() -> None:
     assert fires(746, to_c, act.SetMaster).actions[0].node == C  # type: ignore[attr-defined]
 
 
+def test_746_ends_what_was_done_already() -> None:
+    """746: the label is with whom was asked for, and the word that it was moved got lost."""
+    decision = fires(746, under_way(OperationKind.FAILOVER, record={"target": A}), act.EndOperation)
+
+    assert decision.actions[0].outcome == "done"  # type: ignore[attr-defined]
+
+
 def test_746_refuses_who_is_no_candidate() -> None:
     """746: a label never goes to somebody who is not proven: the record ends as refused."""
     decision = fires(746, under_way(OperationKind.FAILOVER, record={"target": "rabbit@d"}), act.EndOperation)

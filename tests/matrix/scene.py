@@ -58,7 +58,7 @@ def _are_on_disk(cluster: Cluster, names: list[str]) -> bool:
     try:
         known = {node: (disk / "names.dets").read_bytes() for node, disk in disks.items() if disk.exists()}
         tables = {disk.parent.parent for disk in disks.values() if disk.exists()}
-        if not all(_is_in_metadata(directory, name) for directory in tables for name in names):
+        if not all(is_in_metadata(directory, name) for directory in tables for name in names):
             return False
     except FileNotFoundError:
         return False
@@ -66,7 +66,7 @@ def _are_on_disk(cluster: Cluster, names: list[str]) -> bool:
     return told == set(names) and all(f"_{name}".encode() in known.get(node, b"") for node, name in homes)
 
 
-def _is_in_metadata(directory: Path, name: str) -> bool:
+def is_in_metadata(directory: Path, name: str) -> bool:
     """Do the tables of this node, or their log, name it?"""
     files = [path for path in directory.glob("*") if path.is_file()]
     return any(name.encode() in path.read_bytes() for path in files)

@@ -154,6 +154,17 @@ def test_outlived_broker_that_ignores_sigterm_is_killed(
     assert not first.broker.is_alive()
 
 
+def test_a_stale_broker_that_cannot_be_ended_is_not_waited_for_for_ever(
+    lock: DirectoryLock, supervisor, monkeypatch: pytest.MonkeyPatch
+):
+    """One that is stuck in the kernel, or another user's: the wait ends when its time is over (S10)."""
+    monkeypatch.setattr("rmqcluster.process.lock.stop_process", lambda *_: False)
+    first = supervisor("sleep", "300")
+    first.kill()
+    with pytest.raises(IdentityRefused):
+        lock.acquire(0.3, lambda _text: None)
+
+
 def test_broker_of_a_living_supervisor_is_never_touched(lock: DirectoryLock, supervisor):
     """While the supervisor lives its broker is its own affair."""
     first = supervisor("sleep", "300")

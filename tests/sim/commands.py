@@ -3,7 +3,7 @@
 A command that timed out goes on behind the back of who began it: its effect comes later, or never.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -98,7 +98,7 @@ class SimCommands:
                 raise CommandFailed("leaders did not move in time (simulated)", exit_status=None, timed_out=True)
             self._hand_over()
 
-    def load_tables(self) -> str:
+    def load_tables(self, missed: Mapping[str, frozenset[str] | None]) -> str:
         return "simulated brokers need a majority only"
 
     def prepare_boot(self) -> None:
