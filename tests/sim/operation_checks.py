@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .world import World
 
 FENCE_SECONDS = 8.0  # between the last look at record and lease and the command itself
-REREAD_SECONDS = 6.0  # after Redis was emptied: until a beat has written the record back
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +83,9 @@ class ActChecker:
             self.end(act)
 
     def _record_is_lost(self, act: Act) -> bool:
-        """Redis was emptied while it was under way, and its owner was not able to write the record back since."""
-        if self.flushed_at < 0 or act.began > self.flushed_at + REREAD_SECONDS:
-            return False
-        able_since = max(self.flushed_at, act.process.paused_last)
-        return act.process.cut_from_redis or self.world.kernel.now - able_since < REREAD_SECONDS
+        """Redis was emptied meanwhile, and its owner has not beaten since, which would write the record back."""
+        flushed = self.flushed_at > 0 and act.began <= self.flushed_at + FENCE_SECONDS
+        return flushed and act.process.beat_at <= max(self.flushed_at, act.began)
 
     def _same_operation(self, one: Act, other: Act) -> bool:
         """A member's own acts follow each other; its broker's end belongs to them."""

@@ -105,6 +105,7 @@ class SimStore:
 
     def beat(self, beat: Beat) -> None:
         self._call("store.beat", lambda: self._inner.beat(beat))
+        self._process.beat_at = self._world.kernel.now
 
     def snapshot(self) -> StoreView:
         view: StoreView = self._call("store.snapshot", self._inner.snapshot)
@@ -189,6 +190,7 @@ class SimProcess:
         self.paused_until = 0.0
         self.paused_last = -1e9  # when the last pause ended
         self.calls = 0
+        self.beat_at = -1e9  # when Redis last confirmed a beat
         self.fence_read_at = -1e9  # when it last read the operation record
         self.looked: Look | None = None
         self._planned: dict[int, Callable[[], None]] = {}
