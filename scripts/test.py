@@ -1,6 +1,7 @@
-"""Runs all tests: those without servers in front, and beside them those with real brokers, which mostly wait.
+"""Runs all tests: those without servers, then those of single brokers, and beside them those of whole clusters, which
+mostly wait.
 
-The first failure of a fast test ends both; what the others said is shown when they have ended.
+The first failure in front ends both; what the others said is shown when they have ended.
 """
 
 import signal
@@ -9,26 +10,28 @@ import sys
 import tempfile
 
 PYTEST = [sys.executable, "-m", "pytest"]
+CLUSTERS = "tests/integration"
+IN_FRONT = (["-m", "not broker"], ["-m", "broker", "--ignore", CLUSTERS])
 CLEAN_UP_SECONDS = 120.0
 
 
 def main() -> int:
     with tempfile.TemporaryFile() as said:
-        real = subprocess.Popen(
-            [*PYTEST, "-m", "broker"],
+        clusters = subprocess.Popen(
+            [*PYTEST, CLUSTERS],
             stdout=said,
             stderr=subprocess.STDOUT,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's `&` leaves it ignored
         )
         try:
-            fast = subprocess.run([*PYTEST, "-m", "not broker"]).returncode
-            if fast == 0:
-                real.wait()
+            failed = next((code for part in IN_FRONT if (code := subprocess.run([*PYTEST, *part]).returncode)), 0)
+            if not failed:
+                clusters.wait()
         finally:
-            _end(real)
+            _end(clusters)
         said.seek(0)
         sys.stdout.write(said.read().decode(errors="replace"))
-    return fast or real.returncode
+    return failed or clusters.returncode
 
 
 def _end(real: "subprocess.Popen[bytes]") -> None:
