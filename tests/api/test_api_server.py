@@ -124,6 +124,17 @@ def test_strangers_cannot_take_all_connections(server: ApiServer) -> None:
     wait_until(lambda: talk(server.port, b"GET /livez HTTP/1.0\r\n\r\n").startswith(b"HTTP/"), 5, "there is room again")
 
 
+def test_stop_waits_for_no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor's stop budget is short: its server ends at once, whatever time its next poll is due."""
+    monkeypatch.setattr("rmqcluster.api.server.POLL_SECONDS", 60.0)
+    running = ApiServer(settings(), published, lambda: NOW)
+    running.start()
+    began = time.monotonic()
+    running.stop()
+
+    assert time.monotonic() - began < 10
+
+
 def test_stop_frees_the_port_and_cuts_connections() -> None:
     """After stop nothing listens, open connections are cut, and a second stop does nothing."""
     running = ApiServer(settings(), published, lambda: NOW)
