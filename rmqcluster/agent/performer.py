@@ -5,6 +5,7 @@ unknown: the record then stays until its deadline, and nothing else starts befor
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from rmqcluster.agent.memory import Identity, Memory
 from rmqcluster.agent.ports import Clock, Commands, Store, Volume
@@ -226,7 +227,8 @@ class Performer:
         return ""
 
     def _rebalance(self, act: Perform, o: Observation) -> str:
-        self._commands.rebalance()
+        seen = o.queues if u.is_whole(o) else None
+        self._commands.rebalance(replace(seen, running=u.usable(o)) if seen is not None else None)
         self._memory.rebalanced_at = self._clock.monotonic()
         self._memory.queues = None
         return "queue leaders are spread over the running members"

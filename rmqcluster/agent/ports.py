@@ -154,8 +154,8 @@ class Commands(Protocol):
         """Bring every queue to its own target on the running members."""
         ...
 
-    def rebalance(self) -> None:
-        """Spread the leaders of the quorum queues over the running members."""
+    def rebalance(self, seen: QueueReport | None) -> None:
+        """Spread the leaders of the quorum queues over the running members; `seen` saves the first look."""
         ...
 
     def drain(self) -> None: ...

@@ -179,11 +179,14 @@ class Replicas:
                 self._add(growth)
             self._sleep(_LOOK_AGAIN_SECONDS)
 
-    def rebalance(self) -> None:
-        """Spread the leaders of quorum queues over the running members that are not drained."""
+    def rebalance(self, seen: QueueReport | None = None) -> None:
+        """Spread the leaders of quorum queues over the running members that are not drained.
+
+        `seen` saves the first look: a replica that lags since, or a leader that has moved, refuses the move.
+        """
         deadline = self._monotonic() + MOVE_SECONDS
         while True:
-            report = self.queues()
+            report, seen = seen or self.queues(), None
             moves = q.rebalance_moves(report, report.running - report.drained)
             if not moves:
                 return

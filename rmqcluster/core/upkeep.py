@@ -83,9 +83,10 @@ def rebalance_pending(o: Observation) -> bool:
 
 
 def is_unfinished(o: Observation) -> bool:
+    """Is there anything that only another look can tell to be over? Leaders to be spread only wait for quiet."""
     joins = e.operation(o)
     joining = joins is not None and KINDS[joins.kind].joins
-    return joining or not is_whole(o) or rebalance_pending(o) or bool(wiped(o))
+    return joining or not is_whole(o) or bool(wiped(o))
 
 
 def is_quiet(o: Observation) -> bool:

@@ -147,7 +147,7 @@ def rig(kind: OperationKind, subject: str = A, *, consent: bool = False, **broke
     ("kind", "subject", "command"),
     [
         (OperationKind.GROW, "", "grow"),
-        (OperationKind.REBALANCE, "", "rebalance"),
+        (OperationKind.REBALANCE, "", "rebalance None"),
         (OperationKind.DRAIN, A, "drain"),
         (OperationKind.REVIVE, A, "revive"),
     ],

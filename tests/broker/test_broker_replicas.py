@@ -151,6 +151,15 @@ def test_a_rebalance_by_somebody_else_is_told() -> None:
         acts(tools).rebalance()
 
 
+def test_a_rebalance_begins_with_what_was_seen_already() -> None:
+    """Each look costs a process: when nothing was to move, none is taken."""
+    tools = Tools(replicas={A, B, C}, leader=C)
+    seen = acts(tools).queues()
+    tools.running -= {C}  # another look would want the leader away from there
+    acts(tools).rebalance(seen)
+    assert tools.done == []
+
+
 def test_leaders_that_do_not_move_are_told_in_time() -> None:
     """A transfer is a wish: whether it came true is looked at."""
     tools = Tools(replicas={A, B, C}, leader=C)

@@ -70,7 +70,7 @@ class SimCommands:
         with self._act("grow", ""):
             self._takes((0.1, 1.0), self._grow, self._grow_at_once)
 
-    def rebalance(self) -> None:
+    def rebalance(self, seen: QueueReport | None) -> None:
         self._process.step("commands.rebalance")
         self._world.checker.acts.performs(self._process, "rebalance", "")
         with self._act("rebalance", ""):
