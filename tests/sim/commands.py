@@ -142,7 +142,9 @@ class SimCommands:
         self, seconds: tuple[float, float], act: Callable[[], None], late: Callable[[], object] | None = None
     ) -> None:
         r = self._world.random
-        fate, run = 1.0 if self._world.healing else r.random(), self._process.broker.run
+        fate, run = r.random(), self._process.broker.run
+        if self._world.healing or not self._world.options.commands_fail:
+            fate = 1.0
         self._process.block(r.uniform(*seconds))
         if self._process.broker.run != run:
             raise CommandFailed("the broker ended (simulated)", exit_status=69)

@@ -63,6 +63,7 @@ class Options:
     safety_seconds: float = 40.0
     solo_queue: bool = False
     classic_queue: bool = False
+    commands_fail: bool = True  # now and then, or without a word
     faults: tuple[Fault, ...] = ()
 
     def describe(self) -> str:

@@ -18,7 +18,7 @@ COLD_START_SECONDS = 30.0
 
 def new_world(**options: object) -> World:
     """Three blank nodes that start together, and nothing goes wrong by itself."""
-    world = World(SEED, Options(**options))  # type: ignore[arg-type]
+    world = World(SEED, Options(commands_fail=False, **options))  # type: ignore[arg-type]
     world.schedule()
     return world
 
