@@ -54,21 +54,18 @@ def wait_gone(processes: Iterable[ProcessId], seconds: float) -> list[ProcessId]
     deadline = time.monotonic() + seconds
     left = list(processes)
     while True:
-        alive = [process for process in left if process.is_alive()]
-        reap(process for process in left if process not in alive)
-        left = alive
+        left = [process for process in left if process.is_alive() or not _is_collected(process)]
         if not left or time.monotonic() >= deadline:
             return left
         time.sleep(POLL_SECONDS)
 
 
-def reap(processes: Iterable[ProcessId]) -> None:
-    """Take the exit status of those that are children of this very process."""
-    for process in processes:
-        try:
-            os.waitpid(process.pid, os.WNOHANG)
-        except ChildProcessError:
-            continue
+def _is_collected(process: ProcessId) -> bool:
+    """Take the exit status of a child of this very process: it is there when its last thread has ended, not before."""
+    try:
+        return os.waitpid(process.pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True  # nobody's, or another's
 
 
 def end(processes: Iterable[ProcessId], term_seconds: float, kill_seconds: float = 10.0) -> list[ProcessId]:

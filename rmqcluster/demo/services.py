@@ -48,7 +48,7 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path, own
     # Nobody waits for it here: it is found again by its id, also by other runs of this program.
     process.returncode = 0
     if started is None:
-        proc.reap([ProcessId(process.pid, 0)])
+        proc.wait_gone([ProcessId(process.pid, 0)], ANSWER_SECONDS)
         raise DemoFailed(f"{argv[0]} ended at once; its words: {_words(log)}")
     return started
 
@@ -112,7 +112,7 @@ def _await_port(port: int, process: ProcessId, name: str, log: Path) -> None:
                 return
         except OSError as error:
             if not process.is_alive():
-                proc.reap([process])
+                proc.wait_gone([process], ANSWER_SECONDS)
                 raise DemoFailed(f"{name} ended at once; its last words: {_words(log)}") from error
             if time.monotonic() > deadline:
                 proc.end([process], term_seconds=1)
