@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
-_STATE, _START_TICKS = 0, 19  # fields 3 and 22 of proc(5) stat, counted from behind the command's name
+_STATE, _THREADS, _START_TICKS = (
+    0,
+    17,
+    19,
+)  # fields 3, 20 and 22 of proc(5) stat, counted from behind the command's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,7 @@ class ProcessId:
     start_ticks: int
 
     def is_alive(self) -> bool:
-        """A zombie is not alive: it holds no file and answers nothing."""
+        """A zombie is not alive once its last thread has ended: then it holds no file and answers nothing."""
         return identify(self.pid) == self
 
 
@@ -28,7 +32,8 @@ def identify(pid: int) -> ProcessId | None:
         return None
     # The command's name may hold spaces and brackets; only the last bracket is certain.
     fields = text.rpartition(")")[2].split()
-    return None if fields[_STATE] in "ZX" else ProcessId(pid, int(fields[_START_TICKS]))
+    ended = fields[_STATE] in "ZX" and int(fields[_THREADS]) <= 1
+    return None if ended else ProcessId(pid, int(fields[_START_TICKS]))
 
 
 def myself() -> ProcessId:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support import wait_until
 
 from rmqcluster.config.load import load
 from rmqcluster.demo import acts, layout, node, proc, services, state
@@ -224,3 +225,21 @@ def test_a_child_that_dies_while_it_is_looked_at_leaves_no_zombie() -> None:
     with pytest.raises(ChildProcessError):
         os.waitpid(child.pid, os.WNOHANG)
     child.returncode = -signal.SIGKILL
+
+
+def test_a_process_is_gone_with_its_last_thread() -> None:
+    """The first thread of a killed broker may end before the others, who hold its ports until they end, too."""
+    code = (
+        "import ctypes, platform, threading, time\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[platform.machine()], 0)\n"  # exit of this thread
+    )
+    child = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        stat_file = Path(f"/proc/{child.pid}/stat")
+        wait_until(lambda: stat_file.read_text().rpartition(")")[2].split()[0] == "Z", 10, "its first thread has ended")
+        assert identify(child.pid) is not None
+    finally:
+        child.kill()
+        child.wait()
+    assert identify(child.pid) is None
