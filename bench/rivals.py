@@ -190,17 +190,20 @@ class Cluster:
 
     def is_spread(self, asked: int) -> bool:
         """Do the leaders of the quorum queues stand evenly on all nodes?"""
-        rows = self.quorum_queues(asked)
-        counts = Counter(str(row.get("leader")) for row in rows)
-        numbers = [counts[self.name(number)] for number in self.numbers]
-        return bool(rows) and sum(numbers) == len(rows) and max(numbers) - min(numbers) <= 1
+        numbers = self._leaders(asked)
+        return bool(numbers) and max(numbers) - min(numbers) <= 1
 
     def _is_spread_enough(self, asked: int) -> bool:
         """By RabbitMQ's own measure, beyond which its command moves nothing: nobody leads more than his share."""
+        numbers = self._leaders(asked)
+        return bool(numbers) and max(numbers) <= math.ceil(sum(numbers) / len(numbers))
+
+    def _leaders(self, asked: int) -> list[int]:
+        """How many quorum queues each node leads; nothing while one has no leader, or nobody answers."""
         rows = self.quorum_queues(asked)
         counts = Counter(str(row.get("leader")) for row in rows)
-        share = math.ceil(len(rows) / len(self.numbers))
-        return bool(rows) and all(counts[self.name(number)] <= share for number in self.numbers)
+        numbers = [counts[self.name(number)] for number in self.numbers]
+        return numbers if rows and sum(numbers) == len(rows) else []
 
     def make_whole(self) -> None:
         """All replicas are online; leaders that are not spread are, by RabbitMQ's own command."""

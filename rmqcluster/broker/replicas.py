@@ -182,12 +182,13 @@ class Replicas:
     def rebalance(self, seen: QueueReport | None = None) -> None:
         """Spread the leaders of quorum queues over the running members that are not drained.
 
-        `seen` saves the first look: a replica that lags since, or a leader that has moved, refuses the move.
+        `seen` saves the first look where it shows what to move: a replica that lags since, or a leader that has moved,
+        refuses. That nothing is left to move is never taken from it.
         """
         deadline = self._monotonic() + MOVE_SECONDS
+        moves = _spreading(seen) if seen is not None else ()
         while True:
-            report, seen = seen or self.queues(), None
-            moves = q.rebalance_moves(report, report.running - report.drained)
+            moves = moves or _spreading(self.queues())
             if not moves:
                 return
             if self._monotonic() >= deadline:
@@ -195,6 +196,7 @@ class Replicas:
                     f"leaders of {len(moves)} queues did not move, {moves[0].name} first", exit_status=None
                 )
             self._move(moves)
+            moves = ()
             self._sleep(_LOOK_AGAIN_SECONDS)
 
     def prepare_stop(self, seconds: float) -> None:
@@ -284,6 +286,10 @@ class Replicas:
             answer = self._tools.eval_json(_MOVE % wanted, deadline_seconds=MOVE_SECONDS)
             if answer == "busy":
                 raise CommandFailed("another rebalance of queues is in progress (rebalance_in_progress)", exit_status=0)
+
+
+def _spreading(report: QueueReport) -> tuple[Move, ...]:
+    return q.rebalance_moves(report, report.running - report.drained)
 
 
 def _chunks(things: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -75,10 +75,6 @@ def data_lost(o: Observation) -> bool:
     return o.disk.kind is DiskKind.AMNESIC
 
 
-def lost_its_disk(o: Observation) -> bool:
-    return data_lost(o) or blank_under_known_name(o) or founded_under_known_name(o)
-
-
 def blank_under_known_name(o: Observation) -> bool:
     return o.disk.kind is DiskKind.BLANK and bool(e.listed_by_strangers(o) or e.finding(o))
 

@@ -1,7 +1,7 @@
 """Acts on replicas: what is tried again, when it is given up, and what a broker's answer has to look like."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -152,12 +152,22 @@ def test_a_rebalance_by_somebody_else_is_told() -> None:
 
 
 def test_a_rebalance_begins_with_what_was_seen_already() -> None:
-    """Each look costs a process: when nothing was to move, none is taken."""
+    """Each look costs a process: what it showed to be moved is moved, and then it is looked whether it came true."""
+    tools = Tools(replicas={A, B, C}, leader=C)
+    seen = replace(acts(tools).queues(), running=frozenset({A, B}))
+    acts(tools).rebalance(seen)
+
+    assert tools.done == ["move"]
+
+
+def test_a_rebalance_looks_anew_where_nothing_was_seen_to_move() -> None:
+    """Leaders move without a word to us: who asks for them to be spread is not answered from an old look."""
     tools = Tools(replicas={A, B, C}, leader=C)
     seen = acts(tools).queues()
-    tools.running -= {C}  # another look would want the leader away from there
-    acts(tools).rebalance(seen)
-    assert tools.done == []
+    tools.running -= {C}  # its leader can only leave
+
+    with pytest.raises(CommandFailed, match="did not move"):
+        acts(tools).rebalance(seen)
 
 
 def test_leaders_that_do_not_move_are_told_in_time() -> None:
