@@ -13,6 +13,8 @@ from rmqcluster.config.table import KNOWN_NAMES, SETTINGS
 from rmqcluster.core.model import JoinMode, Policy
 from rmqcluster.errors import ConfigurationError, ExitCode
 
+TOP = Path(__file__).parents[2]
+
 CANARY = "canary-6d1f"
 MINIMAL = {"RABBITMQ_ERLANG_COOKIE": "COOKIE"}
 
@@ -357,17 +359,31 @@ def test_no_secret_shows_in_the_settings():
     assert settings.redis.address == "redis:1"
 
 
-def test_env_example_names_exactly_the_known_settings():
-    """The example file explains every setting once and invents none."""
-    text = (Path(__file__).parents[2] / ".env.example").read_text()
-    names = re.findall(r"^#?([A-Z][A-Z0-9_]*)=", text, re.MULTILINE)
+def stack_variables() -> dict[str, str]:
+    """The variables of the stack's files with their defaults; hashes are computed and in nobody's hand."""
+    text = "".join((TOP / name).read_text() for name in ("compose.yml", "compose.publish.yml"))
+    found = re.findall(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?[:}]?", text)
+    return {name: default for name, default in found if not name.startswith("HASH_")}
 
-    assert sorted(names) == sorted(KNOWN_NAMES)
+
+def test_env_example_names_exactly_the_known_settings():
+    """The example file explains every setting and every variable of the stack once, and invents none."""
+    names = re.findall(r"^#?([A-Z][A-Z0-9_]*)=", (TOP / ".env.example").read_text(), re.MULTILINE)
+
+    assert sorted(names) == sorted(KNOWN_NAMES | stack_variables().keys() | {"RABBITMQ_BASE", "POSTGRES_PASS"})
+
+
+def test_env_example_shows_the_stacks_defaults():
+    """A default in compose.yml is the one that the example file shows."""
+    shown = dict(re.findall(r"^#?([A-Z][A-Z0-9_]*)=(.*)$", (TOP / ".env.example").read_text(), re.MULTILINE))
+
+    for name, default in stack_variables().items():
+        assert default in ("", shown[name]), name
 
 
 def test_env_example_shows_the_defaults():
     """A default in the example file is the default of the table, and the file loads once a cookie is in it."""
-    text = (Path(__file__).parents[2] / ".env.example").read_text()
+    text = (TOP / ".env.example").read_text()
     shown = dict(re.findall(r"^#?([A-Z][A-Z0-9_]*)=(.*)$", text, re.MULTILINE))
 
     for setting in SETTINGS:
@@ -375,10 +391,13 @@ def test_env_example_shows_the_defaults():
             assert (setting.name, shown[setting.name]) == (setting.name, setting.default)
 
 
-def test_env_example_as_it_is_lacks_only_the_cookie(tmp_path: Path):
-    """A copy of the example file is a good .env but for the one required secret."""
+def test_env_example_lacks_only_its_secrets(tmp_path: Path):
+    """A copy of the example file with every empty place filled in is a good .env: four accounts, all else default."""
     dotenv = tmp_path / ".env"
-    dotenv.write_text((Path(__file__).parents[2] / ".env.example").read_text())
-    with pytest.raises(ConfigurationError, match=r"^RABBITMQ_ERLANG_COOKIE: required.*$"):
-        load({}, dotenv)
-    assert load({"RABBITMQ_ERLANG_COOKIE": "c"}, dotenv).policy == Policy()
+    dotenv.write_text(re.sub(r"^(\w+)=$", r"\1=filled", (TOP / ".env.example").read_text(), flags=re.MULTILINE))
+    dotenv.chmod(0o600)
+    settings = load({}, dotenv)
+
+    assert settings.policy == Policy()
+    assert len(settings.accounts) == 4
+    assert settings.warnings == ()
