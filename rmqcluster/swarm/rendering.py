@@ -1,0 +1,141 @@
+"""`compose.yml` as data: variables filled in, parts of it for `docker stack deploy`, and what changed since the last.
+
+Variables follow the rules of `docker stack deploy`: `$NAME`, `${NAME}`, `${NAME:-default}`, `${NAME-default}`,
+`${NAME:?words}`, `${NAME?words}`, `$$`. Keys are never filled in.
+"""
+
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from rmqcluster.errors import ConfigurationError
+
+RENDERED_LABEL = "rmqcluster.rendered"
+_VARIABLE = re.compile(
+    r"\$(?:(?P<escaped>\$)|(?P<bare>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?:(?P<how>:?[-?])(?P<words>[^}]*))?\})"
+)
+
+Stack = dict[str, Any]
+
+
+def load(path: Path, variables: Mapping[str, str]) -> Stack:
+    """The file with its variables filled in. Raises ConfigurationError with the file and what to do."""
+    try:
+        document = YAML(typ="safe", pure=True).load(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}. Run make in the project's directory") from error
+    except YAMLError as error:
+        raise ConfigurationError(f"{path} is no YAML: {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
+        raise ConfigurationError(f"{path} names no services")
+    filled: Stack = _fill(document, variables, str(path))
+    return filled
+
+
+def _fill(value: Any, variables: Mapping[str, str], where: str) -> Any:
+    if isinstance(value, str):
+        return fill(value, variables, where)
+    if isinstance(value, list):
+        return [_fill(one, variables, where) for one in value]
+    if isinstance(value, dict):
+        return {key: _fill(one, variables, f"{where}: {key}") for key, one in value.items()}
+    return value
+
+
+def fill(text: str, variables: Mapping[str, str], where: str) -> str:
+    """One value. Raises ConfigurationError for a variable that is required and missing."""
+
+    def one(found: re.Match[str]) -> str:
+        if found["escaped"]:
+            return "$"
+        name, how, words = found["bare"] or found["name"], found["how"] or "", found["words"] or ""
+        value = variables.get(name)
+        missing = value is None or (value == "" and how.startswith(":"))
+        if how.endswith("?") and missing:
+            raise ConfigurationError(f"{where}: {name} is not set: {words or 'set it in .env'}")
+        return words if missing and how.endswith("-") else value or ""
+
+    return _VARIABLE.sub(one, text)
+
+
+def part(stack: Stack, services: Iterable[str]) -> Stack:
+    """The stack with these services alone; whatever else it declares stays, so that names mean the same.
+
+    `docker stack deploy` without `--prune` leaves services alone that a file does not name.
+    """
+    wanted = set(services)
+    return {**stack, "services": {name: one for name, one in stack["services"].items() if name in wanted}}
+
+
+def marked(stack: Stack) -> Stack:
+    """The stack with what each service was made from written on it, for `differences` at the next deployment."""
+    services = {}
+    for name, service in stack["services"].items():
+        deploy = service.get("deploy") or {}
+        labels = _labels(deploy.get("labels")) | {RENDERED_LABEL: _as_json(service)}
+        services[name] = {**service, "deploy": {**deploy, "labels": labels}}
+    return {**stack, "services": services}
+
+
+def _labels(found: Any) -> dict[str, str]:
+    """Compose allows a list of `name=value` as well."""
+    if isinstance(found, list):
+        return dict(one.partition("=")[::2] for one in found)
+    return dict(found or {})
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def text(stack: Stack) -> str:
+    """YAML for `docker stack deploy`, every `$` escaped since it is filled in already."""
+    escaped = _escape(stack)
+    out = io.StringIO()
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.width = 4096
+    writer.dump(escaped, out)
+    return out.getvalue()
+
+
+def _escape(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("$", "$$")
+    if isinstance(value, list):
+        return [_escape(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _escape(one) for key, one in value.items()}
+    return value
+
+
+def differences(service: Mapping[str, Any], label: str | None) -> tuple[str, ...] | None:
+    """What would change in a service that runs, one line each; () when nothing would, None when nobody knows."""
+    if label is None:
+        return None
+    try:
+        before = json.loads(label)
+    except ValueError:
+        return None
+    now = json.loads(_as_json(service))
+    old, new = dict(_flat(before)), dict(_flat(now))
+    lines = []
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            lines.append(f"{key}: {old.get(key, 'not set')} -> {new.get(key, 'not set')}")
+    return tuple(lines)
+
+
+def _flat(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
+    """`a.b.c` -> text; lists as a whole, since the order means something."""
+    if isinstance(value, dict) and value:
+        for key, one in value.items():
+            yield from _flat(one, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value if isinstance(value, str) else _as_json(value)
