@@ -5,7 +5,7 @@ ARG BASE=rabbitmq:4.1-management-alpine
 FROM ${BASE} AS build
 USER root
 WORKDIR /build
-COPY docker/install-python.sh ./
+COPY image/install-python.sh ./
 RUN ./install-python.sh with-pip
 COPY requirements/image.txt ./
 # Only wheels without machine code: what is pinned here runs on every base and architecture.
@@ -18,10 +18,10 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/rmqcluster
 
 FROM ${BASE}
 USER root
-COPY docker/install-python.sh /tmp/
+COPY image/install-python.sh /tmp/
 RUN /tmp/install-python.sh && rm /tmp/install-python.sh
 COPY --from=build /opt/rmqcluster /opt/rmqcluster
-COPY docker/rmqcluster /usr/local/bin/rmqcluster
+COPY image/rmqcluster /usr/local/bin/rmqcluster
 COPY enabled_plugins rabbitmq.conf definitions.json /etc/rabbitmq/
 
 # A new volume belongs to whom this directory belongs to; a base where that is somebody else would fail at run time.

@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly SUITES=(sid trixie) # the second where the first is broken today
-readonly SOURCES=docker/standins
+readonly SOURCES=image/standins
 readonly MADE_FROM=rmqcluster.made-from # label: hash of what a stand-in was made from
 readonly PULL_SECONDS=300
 export DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0} # the stand-ins' base is in no registry
