@@ -66,7 +66,9 @@ def _filter(*arguments: str) -> None:
 
 def remove_rules(of_dead: Callable[[str], bool]) -> None:
     """The rules of networks whose run was killed."""
-    listed = subprocess.run([*FILTER, "-S", "FORWARD"], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True)
+    listed = subprocess.run(
+        [*FILTER, "-S", "FORWARD"], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True
+    )
     for line in listed.stdout.splitlines():
         words = line.split()
         if re.fullmatch(rf"-A FORWARD -i ({PREFIX}\d+[a-z]) -o \1 -j ACCEPT", line) and of_dead(words[3]):
@@ -85,7 +87,7 @@ class Host(Engine):
         self._images = images
 
     def stack_environment(self) -> dict[str, str]:
-        """What `make` and `rmqcluster swarm` need to know on this host: its engine, its images, this machine's limits."""
+        """What `make` and `rmqcluster swarm` must know on this host: its engine, its images, this machine's limits."""
         _, files = resource.getrlimit(resource.RLIMIT_NOFILE)  # an engine without CAP_SYS_RESOURCE grants no more
         return {**self.environment(), **self._images, "BROKER_NOFILE": str(min(files, BROKER_NOFILE))}
 
