@@ -31,7 +31,7 @@ SERVE = (
     "--appendonly",
     "yes",
 )
-REACH_SECONDS = 90.0
+REACH_SECONDS = 120.0
 # An engine's answer to GET /info, read through the socket that the container was given.
 ASK_ENGINE = """\
 import http.client, socket
