@@ -64,6 +64,15 @@ def fill(text: str, variables: Mapping[str, str], where: str) -> str:
     return _VARIABLE.sub(one, text)
 
 
+def merged(stack: Stack, more: Stack) -> Stack:
+    """The stack with the ports that another file publishes beside its own."""
+    services = dict(stack["services"])
+    for name, service in more["services"].items():
+        mine = services[name]
+        services[name] = {**mine, "ports": [*mine.get("ports", ()), *service["ports"]]}
+    return {**stack, "services": services}
+
+
 def part(stack: Stack, services: Iterable[str]) -> Stack:
     """The stack with these services alone; whatever else it declares stays, so that names mean the same.
 
@@ -81,6 +90,12 @@ def marked(stack: Stack) -> Stack:
         labels = _labels(deploy.get("labels")) | {RENDERED_LABEL: _as_json(service)}
         services[name] = {**service, "deploy": {**deploy, "labels": labels}}
     return {**stack, "services": services}
+
+
+def absolute(stack: Stack, directory: Path) -> Stack:
+    """The stack with its configs' files named so that they are found from anywhere."""
+    configs = {key: {**one, "file": str(directory / one["file"])} for key, one in stack["configs"].items()}
+    return {**stack, "configs": configs}
 
 
 def _labels(found: Any) -> dict[str, str]:
