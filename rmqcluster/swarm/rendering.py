@@ -20,6 +20,7 @@ RENDERED_LABEL = "rmqcluster.rendered"
 _VARIABLE = re.compile(
     r"\$(?:(?P<escaped>\$)|(?P<bare>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?:(?P<how>:?[-?])(?P<words>[^}]*))?\})"
 )
+_NUMBERS = ("published", "soft", "hard")
 
 Stack = dict[str, Any]
 
@@ -44,8 +45,13 @@ def _fill(value: Any, variables: Mapping[str, str], where: str) -> Any:
     if isinstance(value, list):
         return [_fill(one, variables, where) for one in value]
     if isinstance(value, dict):
-        return {key: _fill(one, variables, f"{where}: {key}") for key, one in value.items()}
+        return {key: _number(key, _fill(one, variables, f"{where}: {key}")) for key, one in value.items()}
     return value
+
+
+def _number(key: str, value: Any) -> Any:
+    """`docker stack deploy` makes numbers of what it fills in itself, and wants them from everybody else."""
+    return int(value) if key in _NUMBERS and isinstance(value, str) and value.isdigit() else value
 
 
 def fill(text: str, variables: Mapping[str, str], where: str) -> str:
