@@ -1,6 +1,7 @@
 """What takes things away: the stack, its volumes; and restarts. Each says what it does and asks nothing."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Event
 
@@ -30,33 +31,35 @@ def down(engine: Engine, stack: str, say: Say) -> None:
     for service_id in [*(one.id for one in services.values()), *containers.one_shots(engine, stack)]:
         with suppress(Missing):
             engine.remove_service(service_id)
-    _remove_networks(engine, stack, say)
+    _await_gone(lambda: engine.tasks_left(stack), "containers", stack, say)
+    _await_gone(lambda: _remove_networks(engine, stack), "networks", stack, say)
     engine.remove_configs(list(engine.configs(stack).values()))
     engine.remove_secrets(list(engine.secrets(stack).values()))
 
 
-def _remove_networks(engine: Engine, stack: str, say: Say) -> None:
-    """A network is in use until the last container on any host has gone."""
+def _remove_networks(engine: Engine, stack: str) -> int:
+    """How many are still there: in use until the last container on any host has gone, and then for a moment."""
+    left = engine.networks(stack)
+    for network in left:
+        with suppress(InUse, Missing):
+            engine.remove_network(network)
+    return len(left)
+
+
+def _await_gone(left: Callable[[], int], what: str, stack: str, say: Say) -> None:
     deadline, pacing, told = time.monotonic() + DOWN_SECONDS, Event(), False
-    for network in engine.networks(stack):
-        while True:
-            try:
-                engine.remove_network(network)
-                break
-            except Missing:
-                break
-            except InUse as error:
-                if time.monotonic() > deadline:
-                    raise CommandFailed(
-                        f"the network of {stack} is still in use after {DOWN_SECONDS:g} s ({error}): who is attached? "
-                        "docker network inspect. Then try again",
-                        exit_status=None,
-                        timed_out=True,
-                    ) from error
-            if not told:
-                say("waiting until the containers have stopped")
-                told = True
-            pacing.wait(LOOK_SECONDS)
+    while (number := left()) > 0:
+        if time.monotonic() > deadline:
+            raise CommandFailed(
+                f"{number} {what} of {stack} are still there after {DOWN_SECONDS:g} s. A host that is down? docker node ls; "
+                "something attached to the network? docker network inspect. Then try again",
+                exit_status=None,
+                timed_out=True,
+            )
+        if not told:
+            say(f"waiting until the {what} are gone")
+            told = True
+        pacing.wait(LOOK_SECONDS)
 
 
 def remove_volumes(engine: Engine, stack: str, image: str, say: Say) -> bool:

@@ -29,7 +29,6 @@ LOOK_SECONDS = 0.5
 LIFE_SECONDS = 3600  # of a one-shot container whose asker has died
 UNLIMITED = 1024 * 1024
 SOCKET = "/var/run/docker.sock"
-OVER = ("complete", "failed", "rejected", "shutdown", "orphaned", "remove")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +157,7 @@ def _await(engine: Engine, service_id: str, seconds: float) -> Task | None:
     deadline, pacing = time.monotonic() + seconds, Event()
     while time.monotonic() < deadline:
         for task in engine.tasks(service_id):
-            if task.runs or task.state in OVER:
+            if task.runs or task.is_over:
                 return task
         pacing.wait(LOOK_SECONDS)
     return None
@@ -168,7 +167,7 @@ def _ended(engine: Engine, service_id: str, nodes: set[str], seconds: float) -> 
     deadline, pacing = time.monotonic() + seconds, Event()
     while True:
         tasks = {task.node_id: task for task in engine.tasks(service_id) if task.node_id in nodes}
-        over = {node: task for node, task in tasks.items() if task.state in OVER}
+        over = {node: task for node, task in tasks.items() if task.is_over}
         if nodes <= over.keys() or time.monotonic() > deadline:
             return {node: Said(int(task.state != "complete"), "", task.words) for node, task in over.items()}
         pacing.wait(LOOK_SECONDS)
@@ -178,7 +177,7 @@ def _clear_leftovers(engine: Engine, stack: str) -> None:
     """Of askers that were killed: their containers have ended by themselves."""
     for service_id in one_shots(engine, stack):
         tasks = engine.tasks(service_id)
-        if tasks and all(task.state in OVER for task in tasks):
+        if tasks and all(task.is_over for task in tasks):
             with suppress(Missing):
                 engine.remove_service(service_id)
 

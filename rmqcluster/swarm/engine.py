@@ -84,6 +84,12 @@ class Engine:
             found = self.api.tasks(filters={"service": service_id})
         return tuple(sorted(map(_task, found), key=lambda task: task.since, reverse=True))
 
+    def tasks_left(self, stack: str) -> int:
+        """Containers that still stop, on any host, of services that may have been removed."""
+        with told():
+            found = self.api.tasks(filters={"label": f"{STACK_LABEL}={stack}"})
+        return sum(1 for task in map(_task, found) if task.container and not task.is_over)
+
     def logs(self, service_id: str, lines: int) -> list[str]:
         with told():
             found = self.api.service_logs(service_id, stdout=True, stderr=True, tail=lines, timestamps=False)

@@ -64,6 +64,10 @@ class Task:
         return self.wanted == "running" and self.state == "running"
 
     @property
+    def is_over(self) -> bool:
+        return self.state in ("complete", "failed", "rejected", "shutdown", "orphaned", "remove")
+
+    @property
     def has_failed(self) -> bool:
         return self.state in ("failed", "rejected", "orphaned")
 
