@@ -51,8 +51,8 @@ def _await_gone(left: Callable[[], int], what: str, stack: str, say: Say) -> Non
     while (number := left()) > 0:
         if time.monotonic() > deadline:
             raise CommandFailed(
-                f"{number} {what} of {stack} are still there after {DOWN_SECONDS:g} s. A host that is down? docker node ls; "
-                "something attached to the network? docker network inspect. Then try again",
+                f"{number} {what} of {stack} are still there after {DOWN_SECONDS:g} s. A host that is down? "
+                "(docker node ls) Something attached to the network? (docker network inspect) Then try again",
                 exit_status=None,
                 timed_out=True,
             )
