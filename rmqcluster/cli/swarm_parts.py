@@ -74,9 +74,9 @@ def _show_redis(here: Place) -> int:
 
 
 def _told(said: Said) -> int:
-    click.echo(said.out.rstrip())
-    if said.err:
-        click.echo(said.err.rstrip(), err=True)
+    for text, to_stderr in ((said.out, False), (said.err, True)):
+        if text.strip():
+            click.echo(text.rstrip(), err=to_stderr)
     return said.code and int(ExitCode.UNREACHABLE)
 
 

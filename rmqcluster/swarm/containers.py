@@ -6,7 +6,7 @@ its data nor its name: from any manager the whole overlay network can be reached
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event
@@ -89,9 +89,9 @@ def published(engine: Engine, container: str) -> dict[int, int]:
 
 
 def on_hosts(
-    engine: Engine, stack: str, image: str, argv: Sequence[str], seconds: float, constraints: Sequence[str] = ()
+    engine: Engine, stack: str, image: str, argv: Sequence[str], seconds: float, only: Collection[str] = ()
 ) -> dict[str, Said]:
-    """A command in that image on every host that the constraints name, beside the engine's socket, as root.
+    """A command in that image on every host, or on `only` one (node ids), beside the engine's socket, as root.
 
     Node id -> how it ended. A host that is not ready, or whose task has not ended in time, is not in the answer.
     """
@@ -105,7 +105,7 @@ def on_hosts(
             "Healthcheck": {"Test": ["NONE"]},
         },
         "RestartPolicy": {"Condition": "none"},
-        "Placement": {"Constraints": list(constraints)},
+        "Placement": {"Constraints": [f"node.id == {node}" for node in only]},
     }
     name = f"{stack}_one-shot-{uuid.uuid4().hex[:8]}"
     labels = {STACK_LABEL: stack, ONE_SHOT_LABEL: "hosts"}
@@ -114,7 +114,7 @@ def on_hosts(
             template, name=name, labels=labels, mode=docker.types.ServiceMode("global-job"), endpoint_spec={}
         )
     try:
-        ready = {node.id for node in engine.nodes() if node.is_ready}
+        ready = {node.id for node in engine.nodes() if node.is_ready and (not only or node.id in only)}
         return _ended(engine, str(made["ID"]), ready, seconds)
     finally:
         with suppress(Missing):

@@ -141,9 +141,6 @@ def _remove(top: Path) -> None:
     shutil.rmtree(top, ignore_errors=True)
 
 
-TARGETS: dict[str, Callable[[Callable[[str], None]], Target]] = {"demo": DemoTarget}
-
-
 def replicated(target: Target, asked: str) -> list[Mapping[str, Any]]:
     """The quorum queues whose leader can move, by the word of `asked`."""
     return [row for row in target.queues(asked) if row.get("type") == "quorum" and len(row.get("members") or ()) > 1]
