@@ -178,7 +178,9 @@ def ui() -> int:
         found = project.find(Path.cwd(), os.environ)
         lines = up.consoles(found, here.engine, up.prepare(found, here.engine).stack)
         click.echo("\n".join(lines) if lines else f"no broker of stack {here.stack} runs. Type:  make status")
-        say(f"user {found.variables.get('MQ_ADMIN_USER', 'admin')}, password MQ_ADMIN_PASS in {project.DOTENV}")
+        say(
+            f"user {found.variables.get('MQ_ADMIN_USER', 'admin')}, password MQ_ADMIN_PASS in {project.dotenv(Path.cwd(), os.environ)}"
+        )
         if lines and os.environ.get("DISPLAY"):
             click.launch(lines[0].split()[1])
         return 0 if lines else int(ExitCode.UNAVAILABLE)

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos --target demo --minutes 10`: random faults under load; exit 1 on a loss or a missed deadline."""
+"""`python -m tests.chaos --target demo --minutes 10`: random faults under load; exit 1 on a loss or missed deadline."""
 
 import argparse
 import random

@@ -41,13 +41,13 @@ sys.exit(connection.getresponse().status >= 300)
 class SwarmTarget:
     """The stack that `make up` deployed from this directory. Raises OperationRefused when it is not whole."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], environ: Mapping[str, str] = os.environ) -> None:
         self._ends = ExitStack()
-        self._project = project.find(Path.cwd(), os.environ)
+        self._project = project.find(Path.cwd(), environ)
         self._stack = self._project.stack
         with ExitStack() as unfinished:
             unfinished.callback(self.close)
-            self._engine = Engine(os.environ)
+            self._engine = Engine(environ)
             self._ends.callback(self._engine.close)
             self._inside = self._ends.enter_context(Inside(self._engine, self._stack))
             if not set(BROKERS) <= self._engine.services(self._stack).keys():
