@@ -98,10 +98,8 @@ def up_command() -> int:
         code = _health(here)
         for line in up.consoles(prepared.project, here.engine, prepared.stack):
             say(line)
-        user = found.variables.get("MQ_ADMIN_USER", "admin")
-        say(
-            f"user {user}, password MQ_ADMIN_PASS in {project.dotenv(Path.cwd(), os.environ)}; clients inside {found.network} use amqp://rabbitmq:5672"
-        )
+        say(credentials(found))
+        say(f"clients inside {found.network} use amqp://rabbitmq:5672")
         return code
 
 
@@ -172,6 +170,11 @@ def health(watch: bool) -> int:
                 pacing.wait(REFRESH_SECONDS)
         except KeyboardInterrupt:
             return code
+
+
+def credentials(found: Project) -> str:
+    user = found.variables.get("MQ_ADMIN_USER", "admin")
+    return f"user {user}, password MQ_ADMIN_PASS in {project.dotenv(found.directory, os.environ)}"
 
 
 def _health(here: Place) -> int:
