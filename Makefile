@@ -5,8 +5,8 @@ RMQCLUSTER := $(PYTHON) -m rmqcluster
 SWARM := $(RMQCLUSTER) swarm
 ASKED := $(if $(filter 1 yes,$(YES)),--yes)
 SEEDS ?= 1000
-# What is given to make is given to the stack, before .env.
-export ENV_FILE STACK SINGLE_HOST PUBLISH REGISTRY IMAGE REDIS_IMAGE POSTGRES_IMAGE RABBITMQ_BASE
+# What is given to make (STACK=, SINGLE_HOST=, any variable of .env.example) is in the environment of what it runs, and
+# wins over .env.
 
 .DEFAULT_GOAL := help
 .PHONY: help setup all up down restart clean build env status health rabbitmq redis postgres rabbitmq-cli redis-cli \
