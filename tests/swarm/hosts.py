@@ -66,9 +66,7 @@ def _filter(*arguments: str) -> None:
 
 def remove_rules(of_dead: Callable[[str], bool]) -> None:
     """The rules of networks whose run was killed."""
-    listed = subprocess.run(
-        [*FILTER, "-S", "FORWARD"], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True
-    )
+    listed = subprocess.run([*FILTER, "-S", "FORWARD"], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True)
     for line in listed.stdout.splitlines():
         words = line.split()
         if re.fullmatch(rf"-A FORWARD -i ({PREFIX}\d+[a-z]) -o \1 -j ACCEPT", line) and of_dead(words[3]):

@@ -1,4 +1,4 @@
-"""The stack as a person deploys it: with make on one host of a swarm, its own `.env`, and nothing published but consoles.
+"""The stack as a person deploys it: with make on one host of a swarm, and an `.env` of its own.
 
 stack = Stack(swarm, directory)          # make env
 stack.make("up")                         # what it printed; another exit code than 0 fails the test

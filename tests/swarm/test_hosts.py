@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine import CGROUPS
+from engine import CGROUPS, Engine
 from hosts import Host
 from images import Images
 from network import NAMESPACES
@@ -19,19 +19,7 @@ from rmqcluster.demo import proc
 
 SERVICE = "probe"
 NETWORK = "probes"
-SERVE = (
-    "redis-server",
-    "--bind",
-    "0.0.0.0",
-    "--protected-mode",
-    "no",
-    "--dir",
-    "/data",
-    "--save",
-    "",
-    "--appendonly",
-    "yes",
-)
+SERVE = ("redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--dir", "/data", "--save", "", "--appendonly", "yes")
 REACH_SECONDS = 60.0
 LOST_SECONDS = 60.0
 # An engine's answer to GET /info, read through the socket that the container was given.
@@ -54,17 +42,7 @@ def served(three: Swarm, images: Images) -> Iterator[Swarm]:
     options += ["--constraint", f"node.hostname=={last.name}", "--mount", "type=volume,source=probe,target=/data"]
     one.docker("service", "create", *options, images.names["REDIS_IMAGE"], *SERVE)
     for host in (one, last):
-        start = [
-            "run",
-            "--detach",
-            "--name",
-            "client",
-            "--network",
-            NETWORK,
-            images.names["REDIS_IMAGE"],
-            "sleep",
-            "600",
-        ]
+        start = ["run", "--detach", "--name", "client", "--network", NETWORK, images.names["REDIS_IMAGE"], "sleep", "600"]
         host.docker(*start)
     _await_reached(one)
     yield three
@@ -110,9 +88,7 @@ def test_a_lost_host_comes_back_with_its_containers(served: Swarm) -> None:
     one, _, last = served.hosts
     _, before = served.container(SERVICE)
     assert _ask(one, "set", "kept", "yes") == "OK"
-    wait_until(
-        lambda: _ask(one, "info", "persistence").find("aof_pending_bio_fsync:0") > 0, REACH_SECONDS, "it is on disk"
-    )
+    wait_until(lambda: _ask(one, "info", "persistence").find("aof_pending_bio_fsync:0") > 0, REACH_SECONDS, "it is on disk")
 
     last.lose()
     assert _processes_in(last.cgroup) == []

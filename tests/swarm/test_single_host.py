@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Iterator
 
 import pytest
 from stack import BROKERS, NAME, REDIS, SERVICES, Stack, goes_on
@@ -16,12 +15,12 @@ pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
-def stack(single: Swarm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(single: Swarm, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """Deployed once; each test leaves it whole."""
     found = Stack(single, tmp_path_factory.mktemp("stack"))
     said = found.make("up")
     assert "rabbitmq1: healthy" in said, said
-    yield found
+    return found
 
 
 @pytest.mark.smoke
