@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "broker": {"config", "core", "errors", "agent.ports"},
     "agent": {"config", "core", "errors", "store", "broker", "process", "api"},
     "api": {"config", "core", "errors", "agent.published"},
-    "cli": {"config", "core", "errors", "store", "broker", "process", "agent", "api", "demo"},
+    "cli": {"config", "core", "errors", "store", "broker", "process", "agent", "api", "demo", "swarm"},
+    "swarm": {"config", "errors"},
     "demo": {"config", "core", "errors", "store", "broker", "process", "agent", "cli"},
 }
 CLIENT_ROOMS = {
@@ -27,6 +28,7 @@ CLIENT_ROOMS = {
     "pika": {"broker", "demo"},
     "click": {"cli"},
     "docker": {"swarm"},
+    "ruamel": {"swarm"},
     "dotenv": {"config"},
     "tenacity": {"store", "broker", "demo"},
     "rich": {"cli"},

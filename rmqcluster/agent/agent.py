@@ -172,6 +172,7 @@ class Agent:
             drained=o.drained,
             notes=self._notes(o),
             findings=tuple(f"{n} {u.obstacle(o, n)}" for n in u.wiped(o)) if u.is_steward(o) else (),
+            whole=self._whole(o),
         )
         founding = e.stage(o) is Stage.FOUNDING or o.disk.kind in (DiskKind.BLANK, DiskKind.UNCOMMITTED)
         keep_claim = founding and o.stop_asked_at is None
@@ -187,6 +188,13 @@ class Agent:
         if o.queues is None or not u.is_steward(o):
             return ()
         return q.facts_in_words(o.queues, o.policy.replicas)
+
+    def _whole(self, o: Observation) -> frozenset[str]:
+        """Which runs of the members the last look found whole; nobody while one of them is missed."""
+        complete = o.view is not None and o.view.members <= o.view.running
+        if not u.is_steward(o) or not complete or not u.is_whole(o):
+            return frozenset()
+        return frozenset(instance for _, instance in self.memory.live or ())
 
     def _held_operation(self, o: Observation) -> tuple[Operation | None, float]:
         """What I carry out, or am joining under, and how long it may still take."""

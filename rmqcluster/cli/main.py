@@ -18,10 +18,35 @@ from rmqcluster.cli.operate import drain, failover, rebalance, rejoin, replace, 
 from rmqcluster.cli.pausing import pause, resume
 from rmqcluster.cli.session import DEMO_KEY
 from rmqcluster.cli.status import health, status, wait
-from rmqcluster.errors import ExitCode, RmqclusterError
+from rmqcluster.errors import ConfigurationError, ExitCode, RmqclusterError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """`swarm` is loaded when it is called: it brings Docker's SDK, which the image does not have."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted([*super().list_commands(context), "swarm"])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        return _swarm() if name == "swarm" else super().get_command(context, name)
+
+
+def _swarm() -> click.Command:
+    try:
+        from rmqcluster.cli import swarm, swarm_parts
+    except ModuleNotFoundError as missing:
+        words = f"the module {missing.name} is not here: the stack is deployed from a checkout (make up)"
+
+        def refuse() -> None:
+            raise ConfigurationError(words)
+
+        return click.Command("swarm", callback=refuse, help="The stack; not from inside of it.")
+    for part in swarm_parts.COMMANDS:
+        swarm.swarm.add_command(part)
+    return swarm.swarm
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--demo", "use_demo", is_flag=True, help="Speak to the demo on this machine.")
 @click.version_option(__version__, prog_name="rmqcluster")
 @click.pass_context

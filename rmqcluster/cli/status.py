@@ -56,18 +56,22 @@ def health(session: Session, as_json: bool) -> int:
 
 @click.command()
 @click.option("--nodes", type=click.IntRange(1), help="How many members; RMQCLUSTER_SIZE when not given.")
+@click.option("--whole", is_flag=True, help="And until the cluster is healthy and all replicas have caught up.")
 @click.option("--timeout", "timeout_seconds", type=click.FloatRange(0), default=180.0, show_default=True)
 @command_options()
-def wait(session: Session, nodes: int | None, timeout_seconds: float, as_json: bool) -> int:
+def wait(session: Session, nodes: int | None, whole: bool, timeout_seconds: float, as_json: bool) -> int:
     """Wait until so many members are mutual and registered. Exits 69 when they are not in time."""
     wanted = nodes or session.settings.policy.size
     deadline = time.monotonic() + timeout_seconds
     pacing, told = Event(), ""
     while True:
         found = read_status(session)
-        if len(found.proven) >= wanted:
+        there = len(found.proven) >= wanted
+        if there and not (whole and found.lacking):
             break
         words = f"waiting for {wanted} mutual registered members: {_progress(found)}"
+        if there:
+            words = f"waiting until the cluster is whole: {found.lacking}"
         if words != told:
             click.echo(words, err=True)
             told = words

@@ -31,6 +31,11 @@ class Reader:
         self._values = {name: text for name, text in {**from_file, **environ}.items() if text}
 
     @property
+    def values(self) -> dict[str, str]:
+        """Every variable that was given with its text, secrets among them."""
+        return dict(self._values)
+
+    @property
     def names(self) -> frozenset[str]:
         """Every variable that was given, known or not."""
         return frozenset(self._values)

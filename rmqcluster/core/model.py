@@ -167,6 +167,7 @@ class Announcement:
     drained: bool = False  # in maintenance: no client, no leader
     notes: tuple[str, ...] = ()  # of the lease holder: what its last look at the queues found
     findings: tuple[str, ...] = ()  # of the lease holder: "node words", why a wiped member is not replaced yet
+    whole: frozenset[str] = frozenset()  # of the lease holder: the instances with which it last found all queues whole
     beat_sequence: int = 0  # rises with every beat: a number that does not move is a dead owner
 
     @property

@@ -109,6 +109,14 @@ class Picture:
         """What the last look at the queues found."""
         return self.steward.notes if self.steward is not None else ()
 
+    @property
+    def is_whole(self) -> bool | None:
+        """Has the steward seen all replicas caught up with the very instances that run now? None: nobody says so."""
+        store = self.sources.store
+        if store is None or self.steward is None:
+            return None
+        return {said.instance for said in store.announcements.values()} <= self.steward.whole
+
     def host(self, node: str) -> str | None:
         """Where its supervisor runs, else where its good disk was last seen."""
         said = self.said(node)

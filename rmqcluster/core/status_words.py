@@ -59,6 +59,7 @@ def summarise(sources: Sources) -> Status:
         operation=_operation(picture),
         moved=_moved(sources),
         notes=_unique(note.reason for note in found if note.harmless),
+        whole=picture.is_whole,
     )
 
 

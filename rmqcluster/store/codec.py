@@ -82,6 +82,10 @@ class Fields:
         fields._init(value)
         return fields
 
+    def has(self, name: str) -> bool:
+        """Does it say anything of it? What an older rmqcluster wrote does not know every field."""
+        return self._found.get(name) is not None
+
     def text(self, name: str) -> str:
         value = self._found.get(name)
         if not isinstance(value, str):
@@ -129,8 +133,7 @@ class Fields:
         return tuple(printable(t, characters) for t in value)
 
     def remarks(self, name: str) -> tuple[str, ...]:
-        """None of them in what an rmqcluster wrote that did not know them."""
-        return () if self._found.get(name) is None else self.texts(name, REMARKS_LIMIT, REMARK_LIMIT)
+        return () if not self.has(name) else self.texts(name, REMARKS_LIMIT, REMARK_LIMIT)
 
     def seconds(self, name: str) -> float:
         value = self._found.get(name)
@@ -181,6 +184,7 @@ def decode_announcement(raw: str) -> Announcement:
         drained=f.optional_bool("drained") or False,
         notes=f.remarks("notes"),
         findings=f.remarks("findings"),
+        whole=frozenset(f.texts("whole")) if f.has("whole") else frozenset(),
         beat_sequence=f.number("beat_sequence"),
     )
 

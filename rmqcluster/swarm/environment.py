@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from rmqcluster.config.sources import read_env_file
+from rmqcluster.config.sources import Reader
 from rmqcluster.errors import ConfigurationError, OperationRefused
 
 SECRET_BYTES = 24  # 192 bits; written as 32 characters that need no quoting anywhere
@@ -41,8 +41,11 @@ def write(example: Path, target: Path) -> tuple[str, ...]:
 def read(path: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """The variables of the stack: the environment first, then the file. Raises ConfigurationError without a file."""
     if not path.exists():
-        raise ConfigurationError(f"{path} is missing: make env writes it, with random secrets")
-    return {**{name: value for name, value in read_env_file(path).items() if value is not None}, **environment}
+        raise ConfigurationError(f"{path} is missing. Type:  make env  (it writes it, with random secrets)")
+    reader = Reader(environment, path, lenient=True)
+    if reader.problems:
+        raise ConfigurationError("; ".join(reader.problems))
+    return reader.values
 
 
 def _read(example: Path) -> str:

@@ -20,6 +20,7 @@ RENDERED_LABEL = "rmqcluster.rendered"
 _VARIABLE = re.compile(
     r"\$(?:(?P<escaped>\$)|(?P<bare>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?:(?P<how>:?[-?])(?P<words>[^}]*))?\})"
 )
+_NUMBERS = ("published", "soft", "hard")
 
 Stack = dict[str, Any]
 
@@ -44,8 +45,13 @@ def _fill(value: Any, variables: Mapping[str, str], where: str) -> Any:
     if isinstance(value, list):
         return [_fill(one, variables, where) for one in value]
     if isinstance(value, dict):
-        return {key: _fill(one, variables, f"{where}: {key}") for key, one in value.items()}
+        return {key: _number(key, _fill(one, variables, f"{where}: {key}")) for key, one in value.items()}
     return value
+
+
+def _number(key: str, value: Any) -> Any:
+    """`docker stack deploy` makes numbers of what it fills in itself, and wants them from everybody else."""
+    return int(value) if key in _NUMBERS and isinstance(value, str) and value.isdigit() else value
 
 
 def fill(text: str, variables: Mapping[str, str], where: str) -> str:
@@ -62,6 +68,15 @@ def fill(text: str, variables: Mapping[str, str], where: str) -> str:
         return words if missing and how.endswith("-") else value or ""
 
     return _VARIABLE.sub(one, text)
+
+
+def merged(stack: Stack, more: Stack) -> Stack:
+    """The stack with the ports that another file publishes beside its own."""
+    services = dict(stack["services"])
+    for name, service in more["services"].items():
+        mine = services[name]
+        services[name] = {**mine, "ports": [*mine.get("ports", ()), *service["ports"]]}
+    return {**stack, "services": services}
 
 
 def part(stack: Stack, services: Iterable[str]) -> Stack:
@@ -81,6 +96,12 @@ def marked(stack: Stack) -> Stack:
         labels = _labels(deploy.get("labels")) | {RENDERED_LABEL: _as_json(service)}
         services[name] = {**service, "deploy": {**deploy, "labels": labels}}
     return {**stack, "services": services}
+
+
+def absolute(stack: Stack, directory: Path) -> Stack:
+    """The stack with its configs' files named so that they are found from anywhere."""
+    configs = {key: {**one, "file": str(directory / one["file"])} for key, one in stack["configs"].items()}
+    return {**stack, "configs": configs}
 
 
 def _labels(found: Any) -> dict[str, str]:

@@ -3,12 +3,16 @@
 import argparse
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 from rmqcluster.errors import RmqclusterError
 
 from .scenario import lines, run
-from .targets import TARGETS
+from .swarm import SwarmTarget
+from .targets import DemoTarget, Target
+
+TARGETS: dict[str, Callable[[Callable[[str], None]], Target]] = {"demo": DemoTarget, "swarm": SwarmTarget}
 
 
 def main() -> int:

@@ -1,0 +1,144 @@
+"""From an initialised Swarm to a healthy stack; on a running one, from the old description to the new one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rmqcluster.errors import ConfigurationError
+from rmqcluster.swarm import containers, images, preflight, rendering
+from rmqcluster.swarm.engine import Engine
+from rmqcluster.swarm.images import Chosen
+from rmqcluster.swarm.inside import Inside
+from rmqcluster.swarm.preflight import Lack
+from rmqcluster.swarm.project import Project, brokers
+from rmqcluster.swarm.rolling import await_whole, roll
+from rmqcluster.swarm.waiting import Say, await_running
+
+RUN_SECONDS = 300.0
+HEALTHY_SECONDS = 300.0
+NOFILE, NOFILE_WANTED = "BROKER_NOFILE", 65536
+LINES_MAX = 12  # of one service's differences
+LINE_MAX = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A project with everything that this Swarm gives: images by digest or id, limits."""
+
+    project: Project
+    chosen: tuple[Chosen, ...]
+    stack: rendering.Stack
+
+
+def prepare(project: Project, engine: Engine) -> Prepared:
+    """Look at everything that has to be there. Raises ConfigurationError with all that is missing and its mends."""
+    trouble = engine.swarm_trouble()
+    if trouble:
+        raise ConfigurationError(f"not ready: {trouble}")
+    chosen, missing = images.choose(project.variables, engine.image)
+    lacks = [*preflight.secrets(project.without_secrets()), *preflight.images(missing)]
+    project = project.having({one.variable: one.reference for one in chosen})
+    stack = project.render()
+    lacks += preflight.placements(stack["services"], engine.nodes())
+    if lacks:
+        raise ConfigurationError("\n".join(["not ready:", *map(_told, lacks)]))
+    if NOFILE not in project.variables:
+        limit = containers.open_files_limit(engine, next(one.reference for one in chosen if one.variable == "IMAGE"))
+        project = project.having({NOFILE: str(min(NOFILE_WANTED, limit))})
+        stack = project.render()
+    return Prepared(project, tuple(chosen), stack)
+
+
+def broker_image(variables: Mapping[str, str], engine: Engine) -> str:
+    """The members' image on this host. Raises ConfigurationError."""
+    chosen, _ = images.choose(variables, engine.image)
+    found = [one.reference for one in chosen if one.variable == "IMAGE"]
+    if not found:
+        raise ConfigurationError("this host has no image of the members, which does the work. Type:  make build")
+    return found[0]
+
+
+def _told(lack: Lack) -> str:
+    return f"  {lack.what}. Type:  {lack.mend}"
+
+
+def up(prepared: Prepared, engine: Engine, inside: Inside, say: Say) -> None:
+    """Deploy what differs and wait until the cluster is whole. Raises NotRunning, NotWhole."""
+    project, stack = prepared.project, rendering.marked(prepared.stack)
+    name, services = project.stack, engine.services(project.stack)
+    _say_images(prepared, engine, say)
+    _make_secrets(project, engine)
+    everything = list(stack["services"])
+    changed = [one for one in everything if one in services and _changes(prepared, services[one].labels, one, say)]
+    absent = [one for one in everything if one not in services]
+    directory = str(project.directory)
+    if absent:
+        say(f"deploying {', '.join(absent)}")
+    rolled = [one for one in changed if one in brokers(stack)]
+    at_once = [one for one in everything if one not in rolled]
+    old = {one: task.id for one in changed if one not in rolled for task in engine.tasks(services[one].id)[:1]}
+    if absent or old:
+        engine.deploy(name, rendering.text(rendering.part(stack, at_once)), directory)
+    elif not changed:
+        say("nothing differs from what runs")
+    await_running(engine, name, [one for one in everything if one not in rolled], RUN_SECONDS, say, old)
+    if rolled:
+
+        def renew(one: str) -> None:
+            engine.deploy(name, rendering.text(rendering.part(stack, [one])), directory)
+
+        roll(engine, name, rolled, renew, inside, say)
+    await_whole(inside, say, "for the cluster", HEALTHY_SECONDS)
+    _remove_old_names(project, stack, engine)
+
+
+def _changes(prepared: Prepared, labels: Mapping[str, str], name: str, say: Say) -> bool:
+    found = labels.get(rendering.RENDERED_LABEL)
+    lines = rendering.differences(prepared.stack["services"][name], found)
+    if lines is None:
+        say(f"{name}: differs, or was deployed by other means: it is deployed anew")
+        return True
+    if lines:
+        say(f"{name}: differs")
+        for line in lines[:LINES_MAX]:
+            say(f"    {line[:LINE_MAX]}")
+        if len(lines) > LINES_MAX:
+            say(f"    and {len(lines) - LINES_MAX} more")
+    return bool(lines)
+
+
+def _say_images(prepared: Prepared, engine: Engine, say: Say) -> None:
+    for one in prepared.chosen:
+        if one.is_standin:
+            say(f"{one.variable}: {one.name}, a stand-in from Debian packages for the official image")
+    loaded = [one.name for one in prepared.chosen if one.is_local]
+    words = preflight.to_load(loaded, engine.nodes(), engine.my_node())
+    if words:
+        say(words)
+
+
+def _make_secrets(project: Project, engine: Engine) -> None:
+    there = engine.secrets(project.stack)
+    for name, value in project.secrets().items():
+        if name not in there:
+            engine.make_secret(project.stack, name, value)
+
+
+def _remove_old_names(project: Project, stack: rendering.Stack, engine: Engine) -> None:
+    """Secrets and configs of earlier contents that no service uses any more."""
+    secrets = {str(one["name"]) for one in stack["secrets"].values()}
+    configs = {str(one["name"]) for one in stack["configs"].values()}
+    engine.remove_secrets([key for name, key in engine.secrets(project.stack).items() if name not in secrets])
+    engine.remove_configs([key for name, key in engine.configs(project.stack).items() if name not in configs])
+
+
+def consoles(project: Project, engine: Engine, stack: rendering.Stack) -> list[str]:
+    """`rabbitmq1  http://10.0.0.11:15672/` for each broker: on the host where it runs."""
+    addresses = {node.id: node.address for node in engine.nodes()}
+    services, lines = engine.services(project.stack), []
+    for name in brokers(stack):
+        running = [task for task in engine.tasks(services[name].id) if task.runs] if name in services else []
+        port = next((one["published"] for one in stack["services"][name]["ports"] if one["target"] == 15672), None)
+        if running and port:
+            address = addresses.get(running[0].node_id) or "127.0.0.1"
+            lines.append(f"{name}  http://{'127.0.0.1' if address == '0.0.0.0' else address}:{port}/")  # noqa: S104
+    return lines

@@ -1,0 +1,103 @@
+"""Waiting for services to run, with progress in words; with the task's error and its last lines when they do not."""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from threading import Event
+
+from rmqcluster.errors import ExitCode, RmqclusterError
+from rmqcluster.swarm.engine import Engine
+from rmqcluster.swarm.facts import EngineUnavailable, Service, Task
+
+LOOK_SECONDS = 1.0
+FAILURES_MAX = 3  # tasks of one service that ended by themselves, until nobody waits any longer
+LOG_LINES = 15
+Say = Callable[[str], None]
+
+
+class NotRunning(RmqclusterError):
+    """A service did not get to run in time."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+MENDS = {
+    "No such image": "that host has not loaded the image: docker save IMAGE | ssh HOST docker load",
+    "no suitable node": "no host fulfils its placement, has its port free and memory left: docker node ls",
+    "host-mode port already in use": "another container has its console port on that host: see .env, …_CONSOLE_PORT",
+    "rlimit": "the engine's own limit of open files is lower: set BROKER_NOFILE in .env to what it allows",
+}
+
+
+def await_running(
+    engine: Engine,
+    stack: str,
+    names: Collection[str],
+    seconds: float,
+    say: Say,
+    old_tasks: Mapping[str, str] | None = None,
+) -> None:
+    """Until each service has a running task, other than the one in `old_tasks`. Raises NotRunning.
+
+    A task runs when its health check has been green once.
+    """
+    deadline, pacing, told = time.monotonic() + seconds, Event(), dict[str, str]()
+    old, before = old_tasks or {}, dict[str, set[str]]()
+    hosts = {node.id: node.name for node in engine.nodes()}
+    while True:
+        services = engine.services(stack)
+        waiting = []
+        for name in names:
+            tasks = engine.tasks(services[name].id) if name in services else ()
+            known = before.setdefault(name, {task.id for task in tasks if task.has_failed})
+            newest = tasks[0] if tasks else None
+            words = in_words(newest, hosts)
+            if told.get(name) != words:
+                say(f"  {name:<10} {words}")
+                told[name] = words
+            if newest is not None and newest.runs and newest.id != old.get(name):
+                continue
+            waiting.append(name)
+            failed = [task for task in tasks if task.has_failed and task.id not in known]
+            if len(failed) >= FAILURES_MAX or _is_paused(services.get(name)):
+                raise NotRunning(explain(engine, stack, services[name], failed[0] if failed else newest, hosts))
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
+            name = waiting[0]
+            if name not in services:
+                raise NotRunning(f"{name} is not deployed. Type:  make up")
+            tasks = engine.tasks(services[name].id)
+            words = explain(engine, stack, services[name], tasks[0] if tasks else None, hosts)
+            raise NotRunning(f"not within {seconds:g} s: {words}")
+        pacing.wait(LOOK_SECONDS)
+
+
+def _is_paused(service: Service | None) -> bool:
+    return service is not None and service.update == "paused"
+
+
+def in_words(task: Task | None, hosts: Mapping[str, str]) -> str:
+    """`running on manager1`, `rejected on manager2: No such image`."""
+    if task is None:
+        return "waits for Swarm"
+    where = f" on {hosts.get(task.node_id, task.node_id)}" if task.node_id else ""
+    calm = task.state in ("running", "starting", "preparing", "assigned", "accepted", "ready", "complete")
+    words = "" if calm or not task.words else f": {task.words}"
+    return f"{task.state}{where}{words}"
+
+
+def explain(engine: Engine, stack: str, service: Service, task: Task | None, hosts: Mapping[str, str]) -> str:
+    """The service, what Swarm says of its task, what mends it, and the last lines of its log."""
+    lines = [f"{service.name} does not run: {in_words(task, hosts)}"]
+    if service.update == "paused":
+        lines.append(f"Swarm paused its update: {service.update_words}")
+    words = " ".join([task.words if task else "", service.update_words])
+    lines += [f"mend: {mend}" for part, mend in MENDS.items() if part in words]
+    try:
+        said = engine.logs(service.id, LOG_LINES)
+    except EngineUnavailable as error:
+        said = [f"(its log cannot be read: {error})"]
+    lines += [f"last lines of {service.name}:", *(f"  | {line}" for line in said)] if said else ["its log is empty"]
+    full = f"{stack}_{service.name}"
+    lines.append(f"all of it: docker service ps --no-trunc {full}; docker service logs {full}")
+    return "\n".join(lines)
