@@ -3,7 +3,7 @@
     with Swarm(3, images) as swarm:          # three managers, labelled for the stack; one alone has no labels
         one, two, three = swarm.hosts
         one.docker("service", "ls")          # what the docker command says on that host; its failure fails the test
-        one.make("up", STACK="fog")          # make in the project, as a person does who works on that host
+        one.run("make", "status")            # any client of that host's engine; its failure is yours to judge
         swarm.host_of("fog_rabbitmq2")       # where the service's task runs, as a living manager sees it
         swarm.container("fog_rabbitmq2")     # that host, and the id of the container there
         two.lose()                           # power cut: silent at once, every process dead, the disk as it was
@@ -117,7 +117,7 @@ class Swarm:
 
     def _make_host(self, name: str, images: Images | None) -> Host:
         cgroup = f"{self._network.name}-{name}"
-        host = Host(name, self._directory / name, cgroup, self._network, images.names if images else {})
+        host = Host(name, self._directory / name, cgroup, self._network)
         self._last.callback(remove_cgroups, cgroup)
         self._last.callback(host.kill)
         if images is not None:
