@@ -119,7 +119,7 @@ def test_x6_a_second_task_on_the_volume_waits(stack: Stack) -> None:
     twin = host.docker("run", "--detach", "--network", "none", "--volume", volume, *environment, image)
     try:
         words = wait_until(
-            lambda: found if "lock" in (found := _said(host, twin)) else "",
+            lambda: found if "is in use by" in (found := _said(host, twin)) else "",
             30,
             "the second task says that it waits for the lock",
         )
