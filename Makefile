@@ -5,8 +5,8 @@ RMQCLUSTER := $(PYTHON) -m rmqcluster
 SWARM := $(RMQCLUSTER) swarm
 ASKED := $(if $(filter 1 yes,$(YES)),--yes)
 SEEDS ?= 1000
-# What is given to make is given to the stack, before .env.
-export STACK SINGLE_HOST PUBLISH REGISTRY IMAGE REDIS_IMAGE POSTGRES_IMAGE RABBITMQ_BASE
+# What is given to make (STACK=, SINGLE_HOST=, any variable of .env.example) is in the environment of what it runs, and
+# wins over .env.
 
 .DEFAULT_GOAL := help
 .PHONY: help setup all up down restart clean build env status health rabbitmq redis postgres rabbitmq-cli redis-cli \
@@ -21,7 +21,7 @@ help: ## show this list
 setup: ## install what is missing: Debian packages (as root), .venv, development tools
 	@scripts/setup.sh
 
-##@ the stack on Docker Swarm, from any manager (STACK=fog; YES=1 answers for scripts)
+##@ the stack on Docker Swarm, from any manager (STACK=fog ENV_FILE=.env; YES=1 answers for scripts)
 
 all: build up ## check what is needed, build, up
 

@@ -5,6 +5,7 @@
 #   images.sh                     all three
 #   images.sh broker redis        some of them
 #   STANDIN=trixie images.sh      a stand-in from that suite (sid, trixie, bookworm), whatever can be pulled
+#   BUILD_NETWORK=host images.sh  build in that network, for an engine whose bridge has no way out
 # What is there already is not built again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -76,7 +77,7 @@ make_standin() {
   if [[ $(made_from "$image") != "$(sources_hash)" ]]; then
     make_debian "$suite" "$debian" || return 1
     say "making $image from Debian packages (about a minute)"
-    quietly docker build --label "$MADE_FROM=$(sources_hash)" --build-arg "DEBIAN=$debian" --tag "$image" \
+    quietly docker build ${BUILD_NETWORK:+--network "$BUILD_NETWORK"} --label "$MADE_FROM=$(sources_hash)" --build-arg "DEBIAN=$debian" --tag "$image" \
       --file "$SOURCES/${STANDIN_NAME[$part]}.Dockerfile" "$SOURCES" || return 1
   fi
 }

@@ -66,8 +66,9 @@ def swarm() -> None:
 def env() -> None:
     """Write .env from .env.example, with strong random secrets. Never overwrites one."""
     here = Path.cwd()
-    names = environment.write(here / project.EXAMPLE, here / project.DOTENV)
-    say(f"{project.DOTENV} is written (mode 600), with random values for {', '.join(names)}")
+    path = project.dotenv(here, os.environ)
+    names = environment.write(here / project.EXAMPLE, path)
+    say(f"{path} is written (mode 600), with random values for {', '.join(names)}")
     say("Look through it, then: make build up")
 
 
@@ -97,10 +98,8 @@ def up_command() -> int:
         code = _health(here)
         for line in up.consoles(prepared.project, here.engine, prepared.stack):
             say(line)
-        user = found.variables.get("MQ_ADMIN_USER", "admin")
-        say(
-            f"user {user}, password MQ_ADMIN_PASS in {project.DOTENV}; clients inside {found.network} use amqp://rabbitmq:5672"
-        )
+        say(credentials(found))
+        say(f"clients inside {found.network} use amqp://rabbitmq:5672")
         return code
 
 
@@ -171,6 +170,11 @@ def health(watch: bool) -> int:
                 pacing.wait(REFRESH_SECONDS)
         except KeyboardInterrupt:
             return code
+
+
+def credentials(found: Project) -> str:
+    user = found.variables.get("MQ_ADMIN_USER", "admin")
+    return f"user {user}, password MQ_ADMIN_PASS in {project.dotenv(found.directory, os.environ)}"
 
 
 def _health(here: Place) -> int:

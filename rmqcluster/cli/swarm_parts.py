@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from rmqcluster.cli.swarm import Place, ask, place, say, yes_option
+from rmqcluster.cli.swarm import Place, ask, credentials, place, say, yes_option
 from rmqcluster.errors import ExitCode
 from rmqcluster.swarm import inside, project, report, up
 from rmqcluster.swarm.containers import Said
@@ -178,7 +178,7 @@ def ui() -> int:
         found = project.find(Path.cwd(), os.environ)
         lines = up.consoles(found, here.engine, up.prepare(found, here.engine).stack)
         click.echo("\n".join(lines) if lines else f"no broker of stack {here.stack} runs. Type:  make status")
-        say(f"user {found.variables.get('MQ_ADMIN_USER', 'admin')}, password MQ_ADMIN_PASS in {project.DOTENV}")
+        say(credentials(found))
         if lines and os.environ.get("DISPLAY"):
             click.launch(lines[0].split()[1])
         return 0 if lines else int(ExitCode.UNAVAILABLE)

@@ -12,7 +12,7 @@ from rmqcluster.errors import ConfigurationError
 from rmqcluster.swarm import environment, rendering
 from rmqcluster.swarm.facts import BROKER_ROLE, ROLE_LABEL
 
-COMPOSE, PUBLISH, DOTENV, EXAMPLE = "compose.yml", "compose.publish.yml", ".env", ".env.example"
+COMPOSE, PUBLISH, EXAMPLE = "compose.yml", "compose.publish.yml", ".env.example"
 HASH_DIGITS = 12
 YES = ("1", "yes", "true")
 ON_ANY_MANAGER = "node.role == manager"
@@ -86,15 +86,20 @@ class Project:
             raise ConfigurationError(f"{name}, which {COMPOSE} names, cannot be read: {error}") from error
 
 
+def dotenv(directory: Path, environ: Mapping[str, str]) -> Path:
+    """`.env`, or what ENV_FILE names: one for each stack where there are several."""
+    return directory / (environ.get("ENV_FILE") or ".env")
+
+
 def variables_here(directory: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """As `find`, but whoever looks at what runs needs no `.env`."""
-    dotenv = directory / DOTENV
-    return environment.read(dotenv, environ) if dotenv.exists() else dict(environ)
+    path = dotenv(directory, environ)
+    return environment.read(path, environ) if path.exists() else dict(environ)
 
 
 def find(directory: Path, environ: Mapping[str, str]) -> Project:
     """The project in `directory`. Raises ConfigurationError when its files or its `.env` are missing."""
-    return Project(directory, environment.read(directory / DOTENV, environ))
+    return Project(directory, environment.read(dotenv(directory, environ), environ))
 
 
 def brokers(stack: rendering.Stack) -> list[str]:

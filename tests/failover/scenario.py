@@ -155,6 +155,20 @@ def _come_back(target: Target, ledger: Ledger, report: Report, limits: Limits, s
     report.leaders["after"] = leaders(target, asked, nodes)
 
 
+def await_whole(target: Target, queues: Sequence[str], seconds: float) -> None:
+    """Until every member says that all are members, and all replicas and leaders are where they should be.
+
+    Raises Missed.
+    """
+    nodes = target.nodes()
+
+    def is_whole() -> bool:
+        members = all(_is_member(target, asked, name) for asked in nodes for name in nodes)
+        return members and _is_whole(target, nodes[0], queues)
+
+    _await(is_whole, seconds, f"the cluster is not whole again within {seconds:.0f} s")
+
+
 def _timed(report: Report, what: str, since: float, limit: float, condition: Callable[[], bool], words: str) -> None:
     """Wait for the condition and note when it came; `limit` and that time count from `since`, in seconds."""
     _await(condition, since + limit - time.monotonic(), f"{words}: not within {limit:.0f} s")

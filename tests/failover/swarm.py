@@ -13,7 +13,8 @@ from typing import Any
 from rmqcluster.errors import OperationRefused
 from rmqcluster.swarm import containers, project
 from rmqcluster.swarm.engine import Engine
-from rmqcluster.swarm.inside import BROKERS, Inside
+from rmqcluster.swarm.facts import Service
+from rmqcluster.swarm.inside import BROKERS, REDIS, Inside
 from rmqcluster.swarm.rolling import await_whole
 
 from . import gate
@@ -40,13 +41,13 @@ sys.exit(connection.getresponse().status >= 300)
 class SwarmTarget:
     """The stack that `make up` deployed from this directory. Raises OperationRefused when it is not whole."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], environ: Mapping[str, str] = os.environ) -> None:
         self._ends = ExitStack()
-        self._project = project.find(Path.cwd(), os.environ)
+        self._project = project.find(Path.cwd(), environ)
         self._stack = self._project.stack
         with ExitStack() as unfinished:
             unfinished.callback(self.close)
-            self._engine = Engine(os.environ)
+            self._engine = Engine(environ)
             self._ends.callback(self._engine.close)
             self._inside = self._ends.enter_context(Inside(self._engine, self._stack))
             if not set(BROKERS) <= self._engine.services(self._stack).keys():
@@ -85,19 +86,26 @@ class SwarmTarget:
     def kill(self, node_name: str) -> None:
         """SIGKILL of its container; the service then waits without a task, so that the loss can be looked at."""
         service = self._engine.services(self._stack)[_host(node_name)]
-        task = next(task for task in self._engine.tasks(service.id) if task.runs)
-        image = service.image
-        argv = ["python3", "-c", _KILL, task.container]
-        here = containers.local(self._engine, self._stack, service.name)
-        if here is not None:
-            self._engine.api.kill(here)
-        else:
-            containers.on_hosts(self._engine, self._stack, image, argv, KILL_SECONDS, [task.node_id])
+        self._kill_container(service)
         self._engine.scale(service, 0)
         deadline = time.monotonic() + KILL_SECONDS
         while any(not one.is_over for one in self._engine.tasks(service.id)):
             assert time.monotonic() < deadline, f"{service.name} was not killed within {KILL_SECONDS:g} s"
             time.sleep(LOOK_SECONDS)
+
+    def _kill_container(self, service: Service) -> None:
+        task = next(task for task in self._engine.tasks(service.id) if task.runs)
+        if containers.local(self._engine, self._stack, service.name) == task.container:
+            self._engine.api.kill(task.container)
+            return
+        image = self._engine.services(self._stack)[BROKERS[0]].image
+        argv = ["python3", "-c", _KILL, task.container]
+        said = containers.on_hosts(self._engine, self._stack, image, argv, KILL_SECONDS, [task.node_id])
+        assert said[task.node_id].code == 0, f"{service.name} could not be killed: {said[task.node_id].err}"
+
+    def renew_redis(self) -> None:
+        """Swarm starts it again."""
+        self._kill_container(self._engine.services(self._stack)[REDIS])
 
     def start(self, node_name: str) -> None:
         self._engine.scale(self._engine.services(self._stack)[_host(node_name)], 1)

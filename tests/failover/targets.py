@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from rmqcluster.demo import acts, layout, node, state, watch
+from rmqcluster.demo import acts, layout, node, proc, services, state, watch
 
 from .ledger import Account, Endpoint
 
@@ -40,6 +40,10 @@ class Target(Protocol):
 
     def start(self, node_name: str) -> None:
         """Start it again with its disk; returns at once."""
+        ...
+
+    def renew_redis(self) -> None:
+        """SIGKILL of Redis; it is started again, with what it had on disk."""
         ...
 
     def status(self, asked: str) -> Mapping[str, Any] | None:
@@ -109,6 +113,14 @@ class DemoTarget:
 
     def start(self, node_name: str) -> None:
         self._demo = acts.start_supervisor(self._demo, self._number(node_name), layout.find_owner())
+
+    def renew_redis(self) -> None:
+        """It keeps nothing on disk, so it comes back empty."""
+        redis = self._demo.redis.process
+        assert redis is not None, "the demo does not know its Redis"
+        proc.end([redis], term_seconds=0)
+        self._demo = services.start_redis(self._demo, layout.find_owner())
+        state.save(self._demo)
 
     def status(self, asked: str) -> Mapping[str, Any] | None:
         report = watch.read_report(self._demo.node(self._number(asked)))
