@@ -84,11 +84,11 @@ class Engine:
             found = self.api.tasks(filters={"service": service_id})
         return tuple(sorted(map(_task, found), key=lambda task: task.since, reverse=True))
 
-    def tasks_left(self, stack: str) -> int:
-        """Containers that still stop, on any host, of services that may have been removed."""
+    def tasks_left(self, stack: str) -> tuple[Task, ...]:
+        """Those whose containers have not ended for all that Swarm knows, also of services that were removed."""
         with told():
             found = self.api.tasks(filters={"label": f"{STACK_LABEL}={stack}"})
-        return sum(1 for task in map(_task, found) if task.container and not task.is_over)
+        return tuple(task for task in map(_task, found) if task.container and not task.is_over)
 
     def logs(self, service_id: str, lines: int) -> list[str]:
         with told():
@@ -216,7 +216,8 @@ def _node(found: Mapping[str, Any]) -> Node:
         id=str(found["ID"]),
         name=str(about.get("Hostname", found["ID"])),
         is_manager=spec.get("Role") == "manager",
-        is_ready=found.get("Status", {}).get("State") == "ready" and spec.get("Availability") == "active",
+        state=str(found.get("Status", {}).get("State", "unknown")),
+        takes_tasks=spec.get("Availability") == "active",
         address=str(found.get("Status", {}).get("Addr", "")),
         labels=dict(spec.get("Labels") or {}),
     )

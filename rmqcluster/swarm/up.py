@@ -38,7 +38,7 @@ def prepare(project: Project, engine: Engine) -> Prepared:
     lacks = [*preflight.secrets(project.without_secrets()), *preflight.images(missing)]
     project = project.having({one.variable: one.reference for one in chosen})
     stack = project.render()
-    lacks += preflight.placements(stack["services"], engine.nodes())
+    lacks += preflight.placements(stack["services"], engine.nodes(), single_host=project.is_single_host)
     if lacks:
         raise ConfigurationError("\n".join(["not ready:", *map(_told, lacks)]))
     if NOFILE not in project.variables:
