@@ -4,6 +4,7 @@
 never read.
 """
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -225,14 +226,18 @@ def _node(found: Mapping[str, Any]) -> Node:
 
 def _service(found: Mapping[str, Any], stack: str) -> Service:
     spec, update = found["Spec"], found.get("UpdateStatus") or {}
+    template = dict(spec["TaskTemplate"])
+    placement = template.pop("Placement", None) or {}
     return Service(
         id=str(found["ID"]),
         name=str(spec["Name"]).removeprefix(f"{stack}_"),
-        image=str(spec["TaskTemplate"]["ContainerSpec"]["Image"]),
+        image=str(template["ContainerSpec"]["Image"]),
         version=int(found["Version"]["Index"]),
         labels=dict(spec.get("Labels") or {}),
         update=str(update.get("State", "")),
         update_words=str(update.get("Message", "")),
+        template=json.dumps(template, sort_keys=True),
+        constraints=tuple(placement.get("Constraints") or ()),
     )
 
 

@@ -54,6 +54,8 @@ class Service:
     labels: Mapping[str, str]
     update: str  # Swarm's word for the last update: completed, paused, updating, …; "" when there was none
     update_words: str
+    template: str  # its tasks' description, placement apart: a task made from another one is replaced
+    constraints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
