@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from rmqcluster.swarm.containers import Said
 from rmqcluster.swarm.facts import EngineUnavailable, Image, Node, Service, Task
 
@@ -48,6 +50,19 @@ class FakeEngine:
         old = self.there[name]
         self.there[name] = replace(old, version=old.version + 1, template=f'{{"version": {old.version + 1}}}')
         self.running[name].insert(0, task(f"{name}.{old.version + 1}"))
+
+    def relabel(self, name: str) -> None:
+        """A change that starts no task."""
+        self.there[name] = replace(self.there[name], version=self.there[name].version + 1)
+
+    def deploy(self, stack: str, text: str, directory: str) -> None:
+        """As `docker stack deploy` does: what is new is started, and what is named is replaced."""
+        for name in sorted(YAML(typ="safe", pure=True).load(text)["services"]):
+            self.deployed.append(name)
+            if name in self.there:
+                self.renew(name)
+            else:
+                self.start(name)
 
     def nodes(self) -> tuple[Node, ...]:
         return self.hosts
