@@ -13,7 +13,8 @@ from typing import Any
 
 import docker
 from docker.errors import APIError, DockerException, NotFound
-from requests.exceptions import RequestException
+from requests.exceptions import ReadTimeout
+from urllib3.exceptions import HTTPError
 
 from rmqcluster.errors import CommandFailed, ConfigurationError
 from rmqcluster.swarm.facts import (
@@ -189,7 +190,7 @@ class Engine:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """The SDK's errors in words of ours."""
+    """The errors of the SDK, and of the libraries whose errors it lets through, in words of ours."""
     try:
         yield
     except NotFound as error:
@@ -198,7 +199,10 @@ def told() -> Iterator[None]:
         words = str(error.explanation or error)
         used = "in use" in words or "active endpoints" in words
         raise (InUse if used else EngineUnavailable)(f"Docker refused: {words}") from error
-    except (DockerException, RequestException) as error:
+    except ReadTimeout as error:
+        words = f"Docker did not answer within {ANSWER_SECONDS} s: it is busy, or what it was to ask hangs"
+        raise EngineUnavailable(f"{words}. See: docker ps; journalctl -u docker") from error
+    except (DockerException, OSError, HTTPError) as error:
         raise EngineUnavailable(f"no Docker engine answers: {error}. Start it, or set DOCKER_HOST") from error
 
 
