@@ -176,7 +176,7 @@ def ui() -> int:
     """Where the management consoles are."""
     with place() as here:
         found = project.find(Path.cwd(), os.environ)
-        lines = up.consoles(found, here.engine, up.prepare(found, here.engine).stack)
+        lines = up.consoles(found, here.engine, found.render())
         click.echo("\n".join(lines) if lines else f"no broker of stack {here.stack} runs. Type:  make status")
         say(credentials(found))
         if lines and os.environ.get("DISPLAY"):
