@@ -5,6 +5,7 @@ import http.server
 import json
 import socketserver
 import struct
+import sys
 import termios
 import threading
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ class EngineServer:
 
     socket: Path
     answers: dict[str, Answer | Callable[[], Answer]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)  # every address, as a person reads it
     changes: list[str] = field(default_factory=list)  # every request that is no GET: "DELETE /services/x"
     bodies: list[Any] = field(default_factory=list)  # of those
     commands: list[bytes | None] = field(default_factory=list)  # what each command in a container says; None: it hangs
@@ -68,6 +70,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._do("DELETE")
 
     def _do(self, method: str) -> None:
+        self.engine.asked.append(unquote(self.path))
         path = unquote(urlsplit(self.path).path)
         parts = path.split("/")
         if len(parts) > 1 and parts[1].startswith("v1."):
@@ -110,6 +113,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """An asker that goes away is none; anything else is told."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 @contextmanager
