@@ -21,15 +21,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
 
 
-@pytest.fixture
-def _tidy() -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def tidy() -> Iterator[None]:
     """What the SDK left is collected here, and not in somebody else's test."""
     yield
     gc.collect()
 
 
 @pytest.fixture
-def server(tmp_path: Path, _tidy: None) -> Iterator[EngineServer]:
+def server(tmp_path: Path) -> Iterator[EngineServer]:
     with engine_server(tmp_path) as running:
         yield running
 
@@ -42,7 +42,7 @@ def engine(server: EngineServer) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, _tidy: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command line in an empty directory, with the variables that are given and no engine unless one is."""
     for name in list(os.environ):
         if name.startswith(("RMQCLUSTER_", "REDIS_", "RABBITMQ_", "MQ_", "POSTGRES_", "DOCKER_", "STACK", "SINGLE_")):

@@ -29,6 +29,7 @@ class EngineServer:
     socket: Path
     answers: dict[str, Answer | Callable[[], Answer]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)  # every address, as a person reads it
+    answered: list[str] = field(default_factory=list)  # "GET /services"
     changes: list[str] = field(default_factory=list)  # every request that is no GET: "DELETE /services/x"
     bodies: list[Any] = field(default_factory=list)  # of those
     commands: list[bytes | None] = field(default_factory=list)  # what each command in a container says; None: it hangs
@@ -83,6 +84,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._command()
             return
         status, said = self.engine.answer(method, path)
+        self.engine.answered.append(f"{method} {path}")
         out = said if isinstance(said, bytes) else json.dumps(said).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

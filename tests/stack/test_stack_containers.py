@@ -160,7 +160,6 @@ def slow_answer() -> tuple[int, Any]:
     return 200, []
 
 
-@pytest.mark.usefixtures("_tidy")
 def test_no_engine_is_told_with_what_to_do() -> None:
     """Nobody at the socket: words, and the exit code for what cannot be reached."""
     with pytest.raises(EngineUnavailable, match="Start it, or set DOCKER_HOST") as trouble:
