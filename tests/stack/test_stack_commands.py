@@ -278,9 +278,13 @@ def test_who_is_ended_by_a_signal_leaves_nothing_behind(
     monkeypatch.setenv("DOCKER_HOST", deployed.environment["DOCKER_HOST"])
     before = signal.getsignal(number)
 
-    with pytest.raises((SystemExit, KeyboardInterrupt)), place() as here:
-        assert here.inside.container("rabbitmq1") == HERE
-        os.kill(os.getpid(), number)
+    def visit() -> None:
+        with place() as here:
+            assert here.inside.container("rabbitmq1") == HERE
+            os.kill(os.getpid(), number)
+
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        visit()
     assert deployed.changes == ["POST /services/create", "DELETE /services/s1"]
     assert signal.getsignal(number) is before
 
