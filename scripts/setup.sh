@@ -2,11 +2,17 @@
 # Makes a Debian machine ready for the demo and the tests, and does nothing when it already is.
 #   setup.sh            Debian packages (as root), .venv, this package with its development tools
 #   setup.sh packages   the Debian packages only
+#   setup.sh swarm      as without a word, and what real Swarm hosts on this machine take: an engine, debootstrap, …
+#   setup.sh packages swarm   the Debian packages of both
 # Services of the packages are never started, and services that run are never stopped.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly SERVICES=(rabbitmq-server redis-server)
+declare -Ar SERVICES=(
+  [rabbitmq-server]=rabbitmq-server
+  [redis-server]=redis-server
+  [docker.io]="docker.service docker.socket containerd.service"
+)
 readonly STAMP=.venv/.rmqcluster-stamp
 readonly LOCK_WAIT_SECONDS=300
 readonly LOCK=/run/lock/rmqcluster-setup.lock
@@ -32,10 +38,23 @@ find_python() {
 print_python() { printf '%s\n' "$1"; }
 print_python_with_venv() { makes_venv "$1" && printf '%s\n' "$1"; }
 
+# The client is a package of its own in newer releases, and not among what the engine depends on.
+docker_client() { apt-cache show docker-cli >/dev/null 2>&1 && echo docker-cli || echo docker.io; }
+
+swarm_packages() {
+  command -v dockerd >/dev/null || echo docker.io
+  command -v docker >/dev/null || docker_client
+  command -v debootstrap >/dev/null || echo debootstrap
+  command -v ip >/dev/null || echo iproute2
+  command -v iptables >/dev/null || echo iptables
+  command -v ps >/dev/null || echo procps
+}
+
 wanted_packages() {
   has_brokers || echo rabbitmq-server
   has_redis || echo redis-server
   venv_works || find_python print_python_with_venv >/dev/null || echo python3-venv
+  [[ -z $swarm ]] || swarm_packages
 }
 
 # Started by root, the supervisor steps down to the broker's user, who must be able to reach the interpreter.
@@ -89,25 +108,28 @@ forbid_services() {
 # A reboot must not start what only the demo and the tests use.
 disable_new_services() {
   command -v systemctl >/dev/null || return 0
-  local service
-  for service in "${SERVICES[@]}"; do
-    case " $* " in *" $service "*) systemctl --quiet disable "$service" 2>/dev/null || say "could not disable $service" ;; esac
+  local package service
+  for package in "$@"; do
+    for service in ${SERVICES[$package]:-}; do
+      systemctl --quiet disable "$service" 2>/dev/null || say "could not disable $service"
+    done
   done
 }
 
 install_packages() {
   restore_leftover_policy
   local -a wanted
-  mapfile -t wanted < <(wanted_packages)
+  mapfile -t wanted < <(wanted_packages | sort -u)
   ((${#wanted[@]})) || return 0
   command -v apt-get >/dev/null || die "missing: ${wanted[*]}. This is no Debian system; install them, then run again."
-  ((EUID == 0)) || die "missing Debian packages: ${wanted[*]}. Type:  sudo $PWD/scripts/setup.sh packages"
+  ((EUID == 0)) || die "missing Debian packages: ${wanted[*]}. Type:  sudo $PWD/scripts/setup.sh packages${swarm:+ swarm}"
   (
     flock -w "$LOCK_WAIT_SECONDS" 9 || die "another set-up is running for ${LOCK_WAIT_SECONDS} s"
     say "installing ${wanted[*]} (their services stay off)"
     forbid_services
     export DEBIAN_FRONTEND=noninteractive
     update_lists || say "the package lists could not be refreshed; going on with those that are there"
+    mapfile -t wanted < <(wanted_packages | sort -u) # what a package is called shows in the lists
     log=$(mktemp)
     apt-get -q -y -o "DPkg::Lock::Timeout=$LOCK_WAIT_SECONDS" install --no-install-recommends "${wanted[@]}" \
       </dev/null >"$log" 2>&1 || { tail -n 40 "$log" >&2; die "apt-get could not install ${wanted[*]}; all of it: $log"; }
@@ -150,12 +172,17 @@ install_project() {
   printf '%s\n' "$stamp" >"$STAMP"
 }
 
-case "${1:-all}" in
-  packages) install_packages ;;
-  all)
-    install_packages
-    make_venv
-    install_project
-    ;;
-  *) die "usage: setup.sh [packages]" 64 ;;
-esac
+what=all swarm=
+for word in "$@"; do
+  case "$word" in
+    packages) what=packages ;;
+    swarm) swarm=yes ;;
+    *) die "usage: setup.sh [packages] [swarm]" 64 ;;
+  esac
+done
+
+install_packages
+if [[ $what == all ]]; then
+  make_venv
+  install_project
+fi

@@ -19,6 +19,7 @@ from enum import StrEnum
 import pika
 from pika import exceptions
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 HEARTBEAT_SECONDS = 5
 CONNECT_SECONDS = 3.0
@@ -272,6 +273,8 @@ class Ledger:
         )
         try:
             return pika.BlockingConnection(parameters)
+        except AMQPConnectorException as error:  # accepted, but nobody spoke in time
+            raise ConnectionError(str(error)) from error
         except ValueError as error:  # so pika tells of a broker that died right after it had accepted
             _close_sockets_of(error)
             raise ConnectionError(str(error)) from error

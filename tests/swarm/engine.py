@@ -11,6 +11,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 from support import wait_until
@@ -18,7 +19,8 @@ from support import wait_until
 from rmqcluster.demo import proc
 from rmqcluster.process.procfs import ProcessId, identify
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
+ANSWER_SECONDS = 10.0
 COMMAND_SECONDS = 60.0
 STOP_SECONDS = 60.0
 CLEAN_UP_SECONDS = 10.0
@@ -94,7 +96,12 @@ class Engine:
         return done.stdout.rstrip("\n")
 
     def answers(self) -> bool:
-        return self.is_running() and self.run("docker", "version", seconds=10).returncode == 0
+        if not self.is_running():
+            return False
+        try:
+            return self.run("docker", "version", seconds=ANSWER_SECONDS).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False  # it listens; a manager serves only when its Swarm has a leader again
 
     def is_running(self) -> bool:
         return self._outer is not None and self._outer.poll() is None
@@ -120,8 +127,10 @@ class Engine:
             self._outer = subprocess.Popen(
                 boot, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        self._first = wait_until(self._find_first, START_SECONDS, f"{self.name} has a first process")
-        (self.directory / "pid").write_text(f"{self._first.pid} {self._first.start_ticks}\n")
+        first = wait_until(self._find_first, START_SECONDS, f"{self.name} has a first process")
+        assert first is not None
+        (self.directory / "pid").write_text(f"{first.pid} {first.start_ticks}\n")
+        self._first = first
 
     def await_answer(self) -> None:
         try:
@@ -185,11 +194,11 @@ def end_leftover(directory: Path) -> None:
 
 
 def remove_cgroups(name: str) -> None:
-    """The empty cgroups below `name`, in every hierarchy; the kernel lets go of them a moment after the last process."""
+    """The cgroups below `name`, in every hierarchy; the kernel lets go of them a moment after their last process."""
     tops = [top for top in (CGROUPS / name, *CGROUPS.glob(f"*/{name}")) if top.is_dir()]
     for top in tops:
         for path, _, _ in os.walk(top, topdown=False):
-            wait_until(lambda path=path: _is_removed(Path(path)), KILL_SECONDS, f"the cgroup {path} is empty")
+            wait_until(partial(_is_removed, Path(path)), KILL_SECONDS, f"the cgroup {path} is empty")
 
 
 def _is_removed(cgroup: Path) -> bool:

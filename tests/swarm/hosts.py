@@ -1,17 +1,13 @@
 """A host: an engine on a machine of its own, whose power and whose network can be cut. See `swarms` for its use."""
 
 import re
-import resource
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine import COMMAND_SECONDS, Engine
-from images import PROJECT
 from network import PREFIX, Network
 
-MAKE_SECONDS = 600.0
-BROKER_NOFILE = 65536  # what the stack wants
 FILTER = ("iptables", "--wait", "10")
 
 
@@ -66,7 +62,9 @@ def _filter(*arguments: str) -> None:
 
 def remove_rules(of_dead: Callable[[str], bool]) -> None:
     """The rules of networks whose run was killed."""
-    listed = subprocess.run([*FILTER, "-S", "FORWARD"], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True)
+    listed = subprocess.run(
+        [*FILTER, "-S", "FORWARD"], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True
+    )
     for line in listed.stdout.splitlines():
         words = line.split()
         if re.fullmatch(rf"-A FORWARD -i ({PREFIX}\d+[a-z]) -o \1 -j ACCEPT", line) and of_dead(words[3]):
@@ -76,26 +74,12 @@ def remove_rules(of_dead: Callable[[str], bool]) -> None:
 class Host(Engine):
     """Its name is its host name, and the name of its machine in the network."""
 
-    def __init__(self, name: str, directory: Path, cgroup: str, network: HostNetwork, images: dict[str, str]) -> None:
+    def __init__(self, name: str, directory: Path, cgroup: str, network: HostNetwork) -> None:
         super().__init__(name, directory, ["--cgroup-parent", f"/{cgroup}"], lambda: network.inside(name))
         self.cgroup = cgroup
         self.address = network.address(name)
         self.is_cut = False
         self._network = network
-        self._images = images
-
-    def stack_environment(self) -> dict[str, str]:
-        """What `make` and `rmqcluster swarm` need to know on this host: its engine, its images, this machine's limits."""
-        _, files = resource.getrlimit(resource.RLIMIT_NOFILE)  # an engine without CAP_SYS_RESOURCE grants no more
-        return {**self.environment(), **self._images, "BROKER_NOFILE": str(min(files, BROKER_NOFILE))}
-
-    def make(
-        self, *targets: str, seconds: float = MAKE_SECONDS, said: str = "", **variables: str
-    ) -> "subprocess.CompletedProcess[str]":
-        """As a person does who works on this host; whether it succeeded is the caller's to judge."""
-        arguments = [*targets, *(f"{name}={value}" for name, value in variables.items())]
-        command = ["make", "--directory", str(PROJECT), "--no-print-directory", *arguments]
-        return self.run(*command, seconds=seconds, environment=self.stack_environment(), said=said)
 
     def launch(self) -> None:
         super().launch()

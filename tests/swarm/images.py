@@ -18,6 +18,7 @@ PROJECT = Path(__file__).parents[2]
 CACHE = PROJECT / ".swarm-test"
 OFFICIAL = "official"
 IMAGE = "rmqcluster:latest"
+BUILD_STAGE = "rmqcluster:build"  # named, or it would be cleared away and built again
 BUILD_SECONDS = 1200.0
 LAYERS = ("image", "overlay2")  # of an engine's data: what is never changed in place
 ON_MACHINE_NETWORK = ("--bridge", "none", "--iptables=false", "--ip-forward=false", "--ip-masq=false")
@@ -56,10 +57,10 @@ def _build(engine: Engine, suite: str) -> dict[str, str]:
     variables = {"DOCKER_BUILDKIT": "0", "BUILD_NETWORK": "host"} | ({} if suite == OFFICIAL else {"STANDIN": suite})
     said = _succeed(engine, [str(PROJECT / "scripts" / "images.sh")], variables)
     names = dict(line.split("=", 1) for line in said.splitlines())
-    base = f"BASE={names['RABBITMQ_BASE']}"
-    command = ["docker", "build", "--quiet", "--network", "host", "--tag", IMAGE, "--build-arg", base, str(PROJECT)]
-    _succeed(engine, command, variables)
-    engine.docker("image", "prune", "--force", seconds=BUILD_SECONDS)  # those that this one replaced
+    command = ["docker", "build", "--quiet", "--network", "host", "--build-arg", f"BASE={names['RABBITMQ_BASE']}"]
+    _succeed(engine, [*command, "--target", "build", "--tag", BUILD_STAGE, str(PROJECT)], variables)
+    _succeed(engine, [*command, "--tag", IMAGE, str(PROJECT)], variables)
+    engine.docker("image", "prune", "--force", seconds=BUILD_SECONDS)  # those that these replaced
     return {**names, "IMAGE": IMAGE}
 
 

@@ -3,7 +3,7 @@
     with Swarm(3, images) as swarm:          # three managers, labelled for the stack; one alone has no labels
         one, two, three = swarm.hosts
         one.docker("service", "ls")          # what the docker command says on that host; its failure fails the test
-        one.make("up", STACK="fog")          # make in the project, as a person does who works on that host
+        one.run("make", "status")            # any client of that host's engine; its failure is yours to judge
         swarm.host_of("fog_rabbitmq2")       # where the service's task runs, as a living manager sees it
         swarm.container("fog_rabbitmq2")     # that host, and the id of the container there
         two.lose()                           # power cut: silent at once, every process dead, the disk as it was
@@ -26,15 +26,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
 
+import network
 from engine import CGROUPS, end_leftover, remove_cgroups
 from hosts import Host, HostNetwork, remove_rules
 from images import CACHE, Images
-from network import PREFIX
 from support import wait_until
 
 from rmqcluster.process.procfs import ProcessId, identify, myself
 
-STATE_SECONDS = 60.0
+# A manager that was cut off for long comes back with a higher term and unseats the leader: an election or several.
+STATE_SECONDS = 120.0
 LABELS = ("manager-master", "manager-rep1", "manager-rep2")
 RUNS = CACHE / "runs"
 
@@ -48,13 +49,13 @@ class Swarm:
         remove_leftovers()
         self._last = ExitStack()  # what is left to do at the end, each also when another one fails
         names = [f"manager{number + 1}" for number in range(size)]
-        network = HostNetwork(names)
-        self._last.callback(network.close)
-        self._directory = RUNS / f"{network.name}-{myself().start_ticks}"
+        self._network = HostNetwork(names)
+        self._last.callback(self._network.close)
+        self._directory = RUNS / f"{self._network.name}-{myself().start_ticks}"
         Swarm.living.append(self)
         try:
             self._last.callback(_remove_directory, self._directory)
-            self.hosts = tuple(self._make_host(name, network, images) for name in names)
+            self.hosts = tuple(self._make_host(name, images) for name in names)
             self._form()
         except BaseException:
             self.end()
@@ -114,9 +115,9 @@ class Swarm:
 
     # How it is made
 
-    def _make_host(self, name: str, network: HostNetwork, images: Images | None) -> Host:
-        cgroup = f"{network.name}-{name}"
-        host = Host(name, self._directory / name, cgroup, network, images.names if images else {})
+    def _make_host(self, name: str, images: Images | None) -> Host:
+        cgroup = f"{self._network.name}-{name}"
+        host = Host(name, self._directory / name, cgroup, self._network)
         self._last.callback(remove_cgroups, cgroup)
         self._last.callback(host.kill)
         if images is not None:
@@ -139,9 +140,9 @@ class Swarm:
 
 
 def remove_leftovers() -> None:
-    """End and remove what runs left behind that were killed. (The network's own leftovers go when one is made.)"""
+    """End and remove what runs left behind that were killed before they could."""
     for directory in RUNS.iterdir() if RUNS.is_dir() else []:
-        found = re.fullmatch(rf"({PREFIX}(\d+)[a-z])-(\d+)", directory.name)
+        found = re.fullmatch(rf"({network.PREFIX}(\d+)[a-z])-(\d+)", directory.name)
         if found is None or ProcessId(int(found[2]), int(found[3])).is_alive():
             continue
         for host in directory.iterdir():
@@ -149,7 +150,8 @@ def remove_leftovers() -> None:
         for cgroup in {path.name for path in CGROUPS.glob(f"**/{found[1]}-*")}:
             remove_cgroups(cgroup)
         _remove_directory(directory)
-    remove_rules(lambda network: identify(int(re.sub(r"\D", "", network))) is None)
+    remove_rules(lambda name: identify(int(re.sub(r"\D", "", name))) is None)
+    network.remove_leftovers()
 
 
 def _remove_directory(directory: Path) -> None:

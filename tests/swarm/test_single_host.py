@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+from hosts import Host
 from stack import BROKERS, NAME, REDIS, SERVICES, Stack, goes_on
 from support import wait_until
 from swarms import Swarm
@@ -113,11 +114,12 @@ def test_x6_a_second_task_on_the_volume_waits(stack: Stack) -> None:
     host = stack.swarm.manager
     image = host.docker("inspect", "--format", "{{.Image}}", stack.container("rabbitmq1", host))
     volume = f"{NAME}_rabbitmq1_data:/var/lib/rabbitmq"
-    environment = ["--env", "RABBITMQ_ERLANG_COOKIE=x", "--env", "RABBITMQ_LOG_BASE=/tmp"]
+    cookie = stack.secrets()["RABBITMQ_ERLANG_COOKIE"]
+    environment = ["--env", f"RABBITMQ_ERLANG_COOKIE={cookie}", "--hostname", "rabbitmq1"]
     twin = host.docker("run", "--detach", "--network", "none", "--volume", volume, *environment, image)
     try:
         words = wait_until(
-            lambda: found if "lock" in (found := host.run("docker", "logs", twin).stdout.lower()) else "",
+            lambda: found if "lock" in (found := _said(host, twin)) else "",
             30,
             "the second task says that it waits for the lock",
         )
@@ -126,6 +128,11 @@ def test_x6_a_second_task_on_the_volume_waits(stack: Stack) -> None:
 
     assert "rabbitmq1" in words
     assert stack.is_whole()
+
+
+def _said(host: Host, container: str) -> str:
+    done = host.run("docker", "logs", container)
+    return done.stdout + done.stderr
 
 
 def test_redis_is_killed_and_flushed_without_harm(stack: Stack) -> None:
