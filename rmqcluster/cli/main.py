@@ -40,7 +40,9 @@ def _swarm() -> click.Command:
         def refuse() -> None:
             raise ConfigurationError(words)
 
-        return click.Command("swarm", callback=refuse, help="The stack; not from inside of it.")
+        anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+        help_text = "The stack; not from inside of it."
+        return click.Command("swarm", callback=refuse, help=help_text, context_settings=anything)
     for part in swarm_parts.COMMANDS:
         swarm.swarm.add_command(part)
     return swarm.swarm

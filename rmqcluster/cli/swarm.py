@@ -1,6 +1,7 @@
 """`rmqcluster swarm …`: the stack on Docker Swarm, from any of its managers. Behind the make targets."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,10 +35,28 @@ def place() -> Iterator[Place]:
     stack = _stack_name()
     engine = Engine(os.environ)
     try:
-        with Inside(engine, stack) as inside:
+        with _ended_in_order(), Inside(engine, stack) as inside:
             yield Place(engine, inside, stack)
     finally:
         engine.close()
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """A SIGTERM and a closed terminal end it as Ctrl-C does, so that no one-shot container stays behind."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)}
+    changed = [one for one, handler in before.items() if handler is signal.SIG_DFL]  # nohup ignores it, and means it
+    for one in changed:
+        signal.signal(one, leave)
+    try:
+        yield
+    finally:
+        for one in changed:
+            signal.signal(one, before[one])
 
 
 def _stack_name() -> str:

@@ -111,11 +111,11 @@ def logs(follow: bool, lines: int, names: tuple[str, ...]) -> int:
     """The last lines of each service, or of those that are named."""
     with place() as here:
         services = here.engine.services(here.stack)
+        unknown = [name for name in names if name not in services]
+        if unknown or not services:
+            there = ", ".join(sorted(services)) or "none"
+            raise click.UsageError(f"no service {' '.join(unknown)} in stack {here.stack}; there are: {there}")
         chosen = [services[name] for name in sorted(services) if not names or name in names]
-        if not chosen:
-            raise click.UsageError(
-                f"no such service in stack {here.stack}; there are: {', '.join(sorted(services)) or 'none'}"
-            )
         if follow:
             return _follow(here, chosen, lines)
         return max([_print_log(here, service, lines) for service in chosen])
@@ -176,7 +176,7 @@ def ui() -> int:
     """Where the management consoles are."""
     with place() as here:
         found = project.find(Path.cwd(), os.environ)
-        lines = up.consoles(found, here.engine, up.prepare(found, here.engine).stack)
+        lines = up.consoles(found, here.engine, found.render())
         click.echo("\n".join(lines) if lines else f"no broker of stack {here.stack} runs. Type:  make status")
         say(credentials(found))
         if lines and os.environ.get("DISPLAY"):

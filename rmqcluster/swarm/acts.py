@@ -31,10 +31,24 @@ def down(engine: Engine, stack: str, say: Say) -> None:
     for service_id in [*(one.id for one in services.values()), *containers.one_shots(engine, stack)]:
         with suppress(Missing):
             engine.remove_service(service_id)
-    _await_gone(lambda: engine.tasks_left(stack), "containers", stack, say)
+    _say_lost(engine, stack, say)
+    _await_gone(
+        lambda: sum(task.node_id not in _lost(engine) for task in engine.tasks_left(stack)), "containers", stack, say
+    )
     _await_gone(lambda: _remove_networks(engine, stack), "networks", stack, say)
     engine.remove_configs(list(engine.configs(stack).values()))
     engine.remove_secrets(list(engine.secrets(stack).values()))
+
+
+def _lost(engine: Engine) -> dict[str, str]:
+    """Hosts that are down, id -> name: Swarm hears nothing of the containers there until they are back."""
+    return {node.id: node.name for node in engine.nodes() if node.state == "down"}
+
+
+def _say_lost(engine: Engine, stack: str, say: Say) -> None:
+    lost = _lost(engine)
+    for name in sorted({lost[task.node_id] for task in engine.tasks_left(stack) if task.node_id in lost}):
+        say(f"{name} is down and not waited for: what ran there is stopped when that host is back")
 
 
 def _remove_networks(engine: Engine, stack: str) -> int:

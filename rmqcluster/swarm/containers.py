@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Timer
 from typing import Any
 
 import docker
@@ -26,6 +26,8 @@ from rmqcluster.swarm.facts import (
 
 START_SECONDS = 90.0
 LOOK_SECONDS = 0.5
+COMMAND_SECONDS = 60.0  # of one command in a container
+CODE_SECONDS, CODE_LOOK_SECONDS = 3.0, 0.05
 LIFE_SECONDS = 3600  # of a one-shot container whose asker has died
 UNLIMITED = 1024 * 1024
 SOCKET = "/var/run/docker.sock"
@@ -48,12 +50,56 @@ def local(engine: Engine, stack: str, service: str) -> str | None:
 
 
 def run(engine: Engine, container: str, argv: Sequence[str]) -> Said:
-    """A command that takes less than the engine's patience; its words come when it has ended."""
+    """A command; its words come when it has ended. Raises EngineUnavailable when that is not in time, or unknown."""
     with told():
-        made = engine.api.exec_create(container, list(argv))
-        out, err = engine.api.exec_start(made["Id"], demux=True)
-        code = engine.api.exec_inspect(made["Id"])["ExitCode"]
-    return Said(int(code or 0), (out or b"").decode("utf-8", "replace"), (err or b"").decode("utf-8", "replace"))
+        made = str(engine.api.exec_create(container, list(argv))["Id"])
+        stream = engine.api.exec_start(made, stream=True, demux=True)
+        late = Event()
+        timer = Timer(COMMAND_SECONDS, _cut, (stream, late))
+        timer.start()
+        try:
+            parts = list(stream)
+        finally:
+            timer.cancel()
+            timer.join()
+        _close(stream)
+    if late.is_set():
+        words = f"`{argv[0]}` did not end within {COMMAND_SECONDS:g} s in container {container[:12]}"
+        raise EngineUnavailable(f"{words}. It may hang: docker ps; make status")
+    out, err = (b"".join(part[side] or b"" for part in parts).decode("utf-8", "replace") for side in (0, 1))
+    return Said(_exit_code(engine, made, argv[0]), out, err)
+
+
+def _cut(stream: Any, late: Event) -> None:
+    """The SDK reads without a deadline of its own."""
+    late.set()
+    _close(stream)
+
+
+def _close(stream: Any) -> None:
+    with suppress(OSError, AttributeError):  # it has ended by itself
+        stream.close()
+
+
+def _exit_code(engine: Engine, command: str, name: str) -> int:
+    """The engine may write it down a moment after the last words. Unknown is no success."""
+    deadline, pacing = time.monotonic() + CODE_SECONDS, Event()
+    while True:
+        with told():
+            found = engine.api.exec_inspect(command)
+        if not found.get("Running") and found.get("ExitCode") is not None:
+            return int(found["ExitCode"])
+        if time.monotonic() > deadline:
+            raise EngineUnavailable(f"how `{name}` ended is unknown: its container may have gone. Try again")
+        pacing.wait(CODE_LOOK_SECONDS)
+
+
+def is_running(engine: Engine, container: str) -> bool:
+    try:
+        with told():
+            return bool(engine.api.inspect_container(container)["State"]["Running"])
+    except Missing:
+        return False
 
 
 @contextmanager

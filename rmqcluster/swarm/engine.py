@@ -4,6 +4,7 @@
 never read.
 """
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,8 @@ from typing import Any
 
 import docker
 from docker.errors import APIError, DockerException, NotFound
-from requests.exceptions import RequestException
+from requests.exceptions import ReadTimeout
+from urllib3.exceptions import HTTPError
 
 from rmqcluster.errors import CommandFailed, ConfigurationError
 from rmqcluster.swarm.facts import (
@@ -84,11 +86,11 @@ class Engine:
             found = self.api.tasks(filters={"service": service_id})
         return tuple(sorted(map(_task, found), key=lambda task: task.since, reverse=True))
 
-    def tasks_left(self, stack: str) -> int:
-        """Containers that still stop, on any host, of services that may have been removed."""
+    def tasks_left(self, stack: str) -> tuple[Task, ...]:
+        """Those whose containers have not ended for all that Swarm knows, also of services that were removed."""
         with told():
             found = self.api.tasks(filters={"label": f"{STACK_LABEL}={stack}"})
-        return sum(1 for task in map(_task, found) if task.container and not task.is_over)
+        return tuple(task for task in map(_task, found) if task.container and not task.is_over)
 
     def logs(self, service_id: str, lines: int) -> list[str]:
         with told():
@@ -188,7 +190,7 @@ class Engine:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """The SDK's errors in words of ours."""
+    """The errors of the SDK, and of the libraries whose errors it lets through, in words of ours."""
     try:
         yield
     except NotFound as error:
@@ -197,7 +199,10 @@ def told() -> Iterator[None]:
         words = str(error.explanation or error)
         used = "in use" in words or "active endpoints" in words
         raise (InUse if used else EngineUnavailable)(f"Docker refused: {words}") from error
-    except (DockerException, RequestException) as error:
+    except ReadTimeout as error:
+        words = f"Docker did not answer within {ANSWER_SECONDS} s: it is busy, or what it was to ask hangs"
+        raise EngineUnavailable(f"{words}. See: docker ps; journalctl -u docker") from error
+    except (DockerException, OSError, HTTPError) as error:
         raise EngineUnavailable(f"no Docker engine answers: {error}. Start it, or set DOCKER_HOST") from error
 
 
@@ -216,7 +221,8 @@ def _node(found: Mapping[str, Any]) -> Node:
         id=str(found["ID"]),
         name=str(about.get("Hostname", found["ID"])),
         is_manager=spec.get("Role") == "manager",
-        is_ready=found.get("Status", {}).get("State") == "ready" and spec.get("Availability") == "active",
+        state=str(found.get("Status", {}).get("State", "unknown")),
+        takes_tasks=spec.get("Availability") == "active",
         address=str(found.get("Status", {}).get("Addr", "")),
         labels=dict(spec.get("Labels") or {}),
     )
@@ -224,14 +230,18 @@ def _node(found: Mapping[str, Any]) -> Node:
 
 def _service(found: Mapping[str, Any], stack: str) -> Service:
     spec, update = found["Spec"], found.get("UpdateStatus") or {}
+    template = dict(spec["TaskTemplate"])
+    placement = template.pop("Placement", None) or {}
     return Service(
         id=str(found["ID"]),
         name=str(spec["Name"]).removeprefix(f"{stack}_"),
-        image=str(spec["TaskTemplate"]["ContainerSpec"]["Image"]),
+        image=str(template["ContainerSpec"]["Image"]),
         version=int(found["Version"]["Index"]),
         labels=dict(spec.get("Labels") or {}),
         update=str(update.get("State", "")),
         update_words=str(update.get("Message", "")),
+        template=json.dumps(template, sort_keys=True),
+        constraints=tuple(placement.get("Constraints") or ()),
     )
 
 

@@ -31,9 +31,18 @@ class Node:
     id: str
     name: str
     is_manager: bool
-    is_ready: bool  # and takes tasks
+    state: str  # Swarm's word: ready, down, unknown, disconnected
+    takes_tasks: bool  # neither drained nor paused
     address: str
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_up(self) -> bool:
+        return self.state == "ready"
+
+    @property
+    def is_ready(self) -> bool:
+        return self.is_up and self.takes_tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,8 @@ class Service:
     labels: Mapping[str, str]
     update: str  # Swarm's word for the last update: completed, paused, updating, …; "" when there was none
     update_words: str
+    template: str  # its tasks' description, placement apart: a task made from another one is replaced
+    constraints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

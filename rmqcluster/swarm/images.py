@@ -31,6 +31,21 @@ class Chosen:
         return "/standin-" in self.name
 
 
+def _digest(image: Image, name: str, registry: str) -> str | None:
+    """Of the repository that was asked for, else of the registry that `make build` pushes to, else of any."""
+    beginning = f"{registry.rstrip('/')}/"
+    own = [one for one in image.digests if _repository(one) == _repository(name)]
+    pushed = [one for one in image.digests if registry and one.startswith(beginning)]
+    return next(iter([*own, *pushed, *image.digests]), None)
+
+
+def _repository(name: str) -> str:
+    """`host:5000/path/name` of a name with a tag, a digest, both, or neither."""
+    bare = name.partition("@")[0]
+    head, slash, last = bare.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}".removeprefix("docker.io/").removeprefix("library/")
+
+
 def choose(variables: Mapping[str, str], look: Callable[[str], Image | None]) -> tuple[list[Chosen], list[str]]:
     """An image for each variable, and what is missing: `NAME (VARIABLE)`."""
     chosen, missing = [], []
@@ -42,6 +57,6 @@ def choose(variables: Mapping[str, str], look: Callable[[str], Image | None]) ->
             missing.append(f"{names[0]} ({variable})")
             continue
         name, image = found
-        digest = image.digests[0] if image.digests else None
+        digest = _digest(image, name, variables.get("REGISTRY", ""))
         chosen.append(Chosen(variable, name, digest or image.id, digest is None))
     return chosen, missing

@@ -40,7 +40,10 @@ def member_shell() -> list[str]:
 
 
 class Inside:
-    """One-shot containers are kept until `close`, so that a watcher needs one. Methods raise EngineUnavailable."""
+    """One-shot containers are kept until `close`, so that a watcher needs one; one that has ended is made anew.
+
+    Methods raise EngineUnavailable.
+    """
 
     def __init__(self, engine: Engine, stack: str) -> None:
         self._engine, self._stack = engine, stack
@@ -66,7 +69,7 @@ class Inside:
         chosen = next((service for service in services if service in deployed), None)
         if chosen is None:
             raise Missing(f"{' and '.join(services)} of stack {self._stack} is not deployed. Type:  make up")
-        if chosen not in self._visits:
+        if chosen not in self._visits or not containers.is_running(self._engine, self._visits[chosen]):
             visit = containers.one_shot(self._engine, self._stack, chosen)
             self._visits[chosen] = self._ends.enter_context(visit)
         return self._visits[chosen]

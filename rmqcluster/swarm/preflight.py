@@ -19,22 +19,32 @@ class Lack:
     mend: str
 
 
-def placements(services: Mapping[str, Mapping[str, Any]], nodes: Sequence[Node]) -> list[Lack]:
+def placements(
+    services: Mapping[str, Mapping[str, Any]], nodes: Sequence[Node], *, single_host: bool = False
+) -> list[Lack]:
     """A lack for every placement that no ready node fulfils; equal ones are told once."""
     found: dict[str, Lack] = {}
+    free = [node.name for node in nodes if node.is_manager and node.is_ready and not node.labels]
     for service in services.values():
         constraints = [str(one) for one in service["deploy"].get("placement", {}).get("constraints", ())]
-        if any(node.is_ready and fulfils(node, constraints) for node in nodes):
-            continue
-        there = [node.name for node in nodes if fulfils(node, constraints)]
         words = " and ".join(constraints)
+        there = [node for node in nodes if fulfils(node, constraints)]
+        if words in found or any(node.is_ready for node in there):
+            continue
         if there:
-            found[words] = Lack(f"{', '.join(there)} ({words}) is not ready", "docker node ls  (start that host)")
+            found[words] = _not_ready(there[0], words)
+        elif len(nodes) == 1 and not single_host and _LABEL in words:
+            return [Lack("this Swarm has one host, and the stack is meant for three", "make up SINGLE_HOST=1")]
         else:
-            found[words] = Lack(f"no node with {words}", _mend(constraints, nodes))
-    if len(nodes) == 1 and any(_LABEL in words for words in found):
-        return [Lack("this Swarm has one host, and the stack is meant for three", "make up SINGLE_HOST=1")]
+            found[words] = Lack(f"no node with {words}", _mend(constraints, free))
     return list(found.values())
+
+
+def _not_ready(node: Node, words: str) -> Lack:
+    what = f"{node.name} ({words}) is not ready"
+    if node.is_up:
+        return Lack(f"{what}: it takes no tasks", f"docker node update --availability active {node.name}")
+    return Lack(f"{what}: it is {node.state}", "docker node ls  (start that host)")
 
 
 def fulfils(node: Node, constraints: Iterable[str]) -> bool:
@@ -50,19 +60,18 @@ def fulfils(node: Node, constraints: Iterable[str]) -> bool:
         }
         key = match["key"]
         have = node.labels.get(key.removeprefix(_LABEL), "") if key.startswith(_LABEL) else known.get(key)
-        if have is not None and (have == match["value"]) != (match["how"] == "=="):
+        if have is not None and (have.casefold() == match["value"].casefold()) != (match["how"] == "=="):
             return False
     return True
 
 
-def _mend(constraints: Sequence[str], nodes: Sequence[Node]) -> str:
-    """The first label that is missing, for a manager that has none of the stack's yet if there is one."""
+def _mend(constraints: Sequence[str], free: list[str]) -> str:
+    """The first label that is missing, for a manager that has none if there is one; each is named for one label."""
     for constraint in constraints:
         match = _CONSTRAINT.match(constraint)
         if match is not None and match["key"].startswith(_LABEL) and match["how"] == "==":
             label = f"{match['key'].removeprefix(_LABEL)}={match['value']}"
-            free = [node.name for node in nodes if node.is_manager and not node.labels]
-            return f"docker node update --label-add {label} {free[0] if free else 'HOST'}"
+            return f"docker node update --label-add {label} {free.pop(0) if free else 'HOST'}"
     return "docker node ls  (and mend the placement in .env)"
 
 

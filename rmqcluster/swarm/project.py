@@ -1,5 +1,6 @@
 """The stack as its files and `.env` describe it: variables, names of secrets and configs, services."""
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -108,6 +109,7 @@ def brokers(stack: rendering.Stack) -> list[str]:
     return [name for name, one in services.items() if one["deploy"].get("labels", {}).get(ROLE_LABEL) == BROKER_ROLE]
 
 
+@functools.lru_cache(maxsize=64)
 def _slow_hash(stack: str, value: str) -> str:
     """Part of a name that everybody may read: too slow to try out what a person might have chosen as a password."""
     return hashlib.scrypt(value.encode(), salt=f"rmqcluster {stack}".encode(), n=2**14, r=8, p=1).hex()[:HASH_DIGITS]

@@ -13,12 +13,14 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import SafeRepresenter
 
 from rmqcluster.errors import ConfigurationError
 
 RENDERED_LABEL = "rmqcluster.rendered"
 _VARIABLE = re.compile(
-    r"\$(?:(?P<escaped>\$)|(?P<bare>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?:(?P<how>:?[-?])(?P<words>[^}]*))?\})"
+    r"\$(?:(?P<escaped>\$)|(?P<bare>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?:(?P<how>:?[-?])(?P<words>[^}$]*))?\}|)"
 )
 _NUMBERS = ("published", "soft", "hard")
 
@@ -51,16 +53,18 @@ def _fill(value: Any, variables: Mapping[str, str], where: str) -> Any:
 
 def _number(key: str, value: Any) -> Any:
     """`docker stack deploy` makes numbers of what it fills in itself, and wants them from everybody else."""
-    return int(value) if key in _NUMBERS and isinstance(value, str) and value.isdigit() else value
+    return int(value) if key in _NUMBERS and isinstance(value, str) and value.isdecimal() else value
 
 
 def fill(text: str, variables: Mapping[str, str], where: str) -> str:
-    """One value. Raises ConfigurationError for a variable that is required and missing."""
+    """One value. Raises ConfigurationError for a variable that is required and missing, and for what is none."""
 
     def one(found: re.Match[str]) -> str:
         if found["escaped"]:
             return "$"
         name, how, words = found["bare"] or found["name"], found["how"] or "", found["words"] or ""
+        if not name:
+            raise ConfigurationError(f"{where}: {text!r} has a $ that begins no variable. Write $$ for a $ itself")
         value = variables.get(name)
         missing = value is None or (value == "" and how.startswith(":"))
         if how.endswith("?") and missing:
@@ -115,11 +119,25 @@ def _as_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
+class _Representer(SafeRepresenter):
+    """Values in quotes: to the YAML 1.1 of `docker stack deploy` a bare yes, on or 1:30 is no text."""
+
+    def represent_str(self, data: str) -> ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"')
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+
+_Representer.add_representer(str, _Representer.represent_str)
+
+
 def text(stack: Stack) -> str:
     """YAML for `docker stack deploy`, every `$` escaped since it is filled in already."""
     escaped = _escape(stack)
     out = io.StringIO()
     writer = YAML(typ="safe", pure=True)
+    writer.Representer = _Representer
     writer.default_flow_style = False
     writer.width = 4096
     writer.dump(escaped, out)

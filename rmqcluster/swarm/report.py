@@ -24,7 +24,12 @@ def services_text(engine: Engine, stack: str, names: Sequence[str] = ()) -> str:
         if service.update == "paused":
             lines.append(f"{'':<10} its update is paused: {service.update_words}")
     lines += [
-        f"host {node.name} is not ready: what runs there is unknown to Swarm" for node in nodes if not node.is_ready
+        f"host {node.name} is {node.state}: what runs there is unknown to Swarm" for node in nodes if not node.is_up
+    ]
+    lines += [
+        f"host {node.name} takes no task. Type:  docker node update --availability active {node.name}"
+        for node in nodes
+        if node.is_up and not node.takes_tasks
     ]
     return "\n".join(lines)
 
@@ -42,8 +47,8 @@ def task_words(task: Task, nodes: Sequence[Node]) -> str:
     """`running on manager1 since 03:11:20Z`."""
     node = next((one for one in nodes if one.id == task.node_id), None)
     host = node.name if node is not None else "no host"
-    if node is not None and not node.is_ready and task.state == "running":
-        return f"unreachable: {host}, where it ran, is not ready"
+    if node is not None and not node.is_up and task.state == "running":
+        return f"unreachable: {host}, where it ran, is {node.state}"
     words = f": {task.words}" if task.state not in ("running", "complete") and task.words else ""
     return f"{task.state} on {host} since {_utc(task.since)}{words}"
 

@@ -1,7 +1,8 @@
 """One broker after the other: the next only when the last is mutual again and every queue's replicas have caught up."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -9,6 +10,7 @@ from rmqcluster.errors import ExitCode, RmqclusterError
 from rmqcluster.swarm.engine import Engine
 from rmqcluster.swarm.facts import EngineUnavailable
 from rmqcluster.swarm.inside import Inside
+from rmqcluster.swarm.replacing import replaced
 from rmqcluster.swarm.waiting import Say, await_running
 
 RUN_SECONDS = 180.0
@@ -26,26 +28,33 @@ class NotWhole(RmqclusterError):
 def roll(
     engine: Engine, stack: str, names: Sequence[str], renew: Callable[[str], None], inside: Inside, say: Say
 ) -> None:
-    """`renew` starts one broker anew. Raises NotWhole or NotRunning, and leaves the rest as it is."""
+    """`renew` starts one broker anew. Raises NotWhole or NotRunning, and leaves the rest as it is.
+
+    A broker that does not run is not waited for: there is nothing to stop, and the new description may be its mend.
+    """
     left = set(names)
     while left:
-        status = inside.status()
-        name = in_order(left, status)[0]
-        if is_member(status, name):
+        status, idle = inside.status(), _idle(engine, stack, left)
+        name = in_order(left, status, idle)[0]
+        if name not in idle and is_member(status, name):
             await_whole(inside, say, f"before {name} is restarted")
-        tasks = engine.tasks(engine.services(stack)[name].id)
-        old = {name: tasks[0].id} if tasks else {}
         say(f"{name}: restarted ({len(names) - len(left) + 1} of {len(names)})")
-        renew(name)
+        old = replaced(engine, stack, [name], partial(renew, name))
         await_running(engine, stack, [name], RUN_SECONDS, say, old)
         left.discard(name)
     await_whole(inside, say, "for the last one")
 
 
-def in_order(names: set[str], status: Status | None) -> list[str]:
-    """Who is no member comes first, and the master last: each restart of a master moves its label."""
+def _idle(engine: Engine, stack: str, names: Collection[str]) -> set[str]:
+    """Those without a task that runs."""
+    services = engine.services(stack)
+    return {name for name in names if not any(task.runs for task in engine.tasks(services[name].id))}
+
+
+def in_order(names: set[str], status: Status | None, idle: Collection[str] = ()) -> list[str]:
+    """Who does not run or is no member comes first, the master last: each restart of a master moves its label."""
     master = str((status or {}).get("master") or "").partition("@")[2]
-    return sorted(names, key=lambda name: (is_member(status, name), name == master, name))
+    return sorted(names, key=lambda name: (name not in idle and is_member(status, name), name == master, name))
 
 
 def is_member(status: Status | None, name: str) -> bool:

@@ -10,6 +10,7 @@ from rmqcluster.swarm.images import Chosen
 from rmqcluster.swarm.inside import Inside
 from rmqcluster.swarm.preflight import Lack
 from rmqcluster.swarm.project import Project, brokers
+from rmqcluster.swarm.replacing import replaced
 from rmqcluster.swarm.rolling import await_whole, roll
 from rmqcluster.swarm.waiting import Say, await_running
 
@@ -38,7 +39,7 @@ def prepare(project: Project, engine: Engine) -> Prepared:
     lacks = [*preflight.secrets(project.without_secrets()), *preflight.images(missing)]
     project = project.having({one.variable: one.reference for one in chosen})
     stack = project.render()
-    lacks += preflight.placements(stack["services"], engine.nodes())
+    lacks += preflight.placements(stack["services"], engine.nodes(), single_host=project.is_single_host)
     if lacks:
         raise ConfigurationError("\n".join(["not ready:", *map(_told, lacks)]))
     if NOFILE not in project.variables:
@@ -75,18 +76,18 @@ def up(prepared: Prepared, engine: Engine, inside: Inside, say: Say) -> None:
         say(f"deploying {', '.join(absent)}")
     rolled = [one for one in changed if one in brokers(stack)]
     at_once = [one for one in everything if one not in rolled]
-    old = {one: task.id for one in changed if one not in rolled for task in engine.tasks(services[one].id)[:1]}
-    if absent or old:
-        engine.deploy(name, rendering.text(rendering.part(stack, at_once)), directory)
+
+    def deploy(*some: str) -> None:
+        engine.deploy(name, rendering.text(rendering.part(stack, some)), directory)
+
+    old: dict[str, str] = {}
+    if absent or set(changed) - set(rolled):
+        old = replaced(engine, name, at_once, lambda: deploy(*at_once))
     elif not changed:
         say("nothing differs from what runs")
-    await_running(engine, name, [one for one in everything if one not in rolled], RUN_SECONDS, say, old)
+    await_running(engine, name, at_once, RUN_SECONDS, say, old)
     if rolled:
-
-        def renew(one: str) -> None:
-            engine.deploy(name, rendering.text(rendering.part(stack, [one])), directory)
-
-        roll(engine, name, rolled, renew, inside, say)
+        roll(engine, name, rolled, deploy, inside, say)
     await_whole(inside, say, "for the cluster", HEALTHY_SECONDS)
     _remove_old_names(project, stack, engine)
 

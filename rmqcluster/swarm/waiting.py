@@ -40,40 +40,53 @@ def await_running(
 
     A task runs when its health check has been green once.
     """
-    deadline, pacing, told = time.monotonic() + seconds, Event(), dict[str, str]()
-    old, before = old_tasks or {}, dict[str, set[str]]()
-    hosts = {node.id: node.name for node in engine.nodes()}
-    while True:
-        services = engine.services(stack)
-        waiting = []
-        for name in names:
-            tasks = engine.tasks(services[name].id) if name in services else ()
-            known = before.setdefault(name, {task.id for task in tasks if task.has_failed})
-            newest = tasks[0] if tasks else None
-            words = in_words(newest, hosts)
-            if told.get(name) != words:
-                say(f"  {name:<10} {words}")
-                told[name] = words
-            if newest is not None and newest.runs and newest.id != old.get(name):
-                continue
-            waiting.append(name)
-            failed = [task for task in tasks if task.has_failed and task.id not in known]
-            if len(failed) >= FAILURES_MAX or _is_paused(services.get(name)):
-                raise NotRunning(explain(engine, stack, services[name], failed[0] if failed else newest, hosts))
-        if not waiting:
-            return
+    deadline, pacing = time.monotonic() + seconds, Event()
+    watch = _Watch(engine, stack, names, say, old_tasks or {})
+    while waiting := watch.look():
         if time.monotonic() > deadline:
-            name = waiting[0]
-            if name not in services:
-                raise NotRunning(f"{name} is not deployed. Type:  make up")
-            tasks = engine.tasks(services[name].id)
-            words = explain(engine, stack, services[name], tasks[0] if tasks else None, hosts)
-            raise NotRunning(f"not within {seconds:g} s: {words}")
+            raise NotRunning(watch.trouble(waiting[0], seconds))
         pacing.wait(LOOK_SECONDS)
 
 
-def _is_paused(service: Service | None) -> bool:
-    return service is not None and service.update == "paused"
+class _Watch:
+    """Looks at some services again and again, and tells what is new."""
+
+    def __init__(
+        self, engine: Engine, stack: str, names: Collection[str], say: Say, old_tasks: Mapping[str, str]
+    ) -> None:
+        self._engine, self._stack, self._names, self._say, self._old = engine, stack, names, say, old_tasks
+        self._hosts = {node.id: node.name for node in engine.nodes()}
+        self._told: dict[str, str] = {}
+        self._failed_before: dict[str, set[str]] = {}
+
+    def look(self) -> list[str]:
+        """Who is still waited for. Raises NotRunning for a service that fails again and again."""
+        services = self._engine.services(self._stack)
+        return [name for name in self._names if not self._runs(name, services.get(name))]
+
+    def trouble(self, name: str, seconds: float) -> str:
+        service = self._engine.services(self._stack).get(name)
+        if service is None:
+            return f"{name} is not deployed. Type:  make up"
+        tasks = self._engine.tasks(service.id)
+        words = explain(self._engine, self._stack, service, tasks[0] if tasks else None, self._hosts)
+        return f"not within {seconds:g} s: {words}"
+
+    def _runs(self, name: str, service: Service | None) -> bool:
+        tasks = self._engine.tasks(service.id) if service is not None else ()
+        newest = tasks[0] if tasks else None
+        words = in_words(newest, self._hosts)
+        if self._told.get(name) != words:
+            self._say(f"  {name:<10} {words}")
+            self._told[name] = words
+        before = self._failed_before.setdefault(name, {task.id for task in tasks if task.has_failed})
+        if newest is not None and newest.runs and newest.id != self._old.get(name):
+            return True
+        failed = [task for task in tasks if task.has_failed and task.id not in before]
+        if service is not None and (len(failed) >= FAILURES_MAX or service.update == "paused"):
+            task = failed[0] if failed else newest
+            raise NotRunning(explain(self._engine, self._stack, service, task, self._hosts))
+        return False
 
 
 def in_words(task: Task | None, hosts: Mapping[str, str]) -> str:

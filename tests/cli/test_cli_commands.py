@@ -117,6 +117,36 @@ def test_wait_ends_when_the_members_are_there(bench: Bench, run: Run) -> None:
     assert run("wait", "--nodes", "3", "--timeout", "5")[:2] == (0, "3 members: rabbit@a rabbit@b rabbit@c\n")
 
 
+def test_wait_for_the_whole_cluster_wants_the_monitors_word(bench: Bench, run: Run) -> None:
+    """Three mutual members are not enough: the lease holder must have seen all replicas with these very instances."""
+    runs = frozenset(f"i-{node}" for node in NODES)
+    bench.form()
+    bench.lease()
+    for seen in (frozenset(), runs - {"i-rabbit@c"}, frozenset({*runs, "i-old"}) - {"i-rabbit@b"}):
+        bench.beat(NODES[0], whole=seen)
+        code, out, said = run("wait", "--whole", "--timeout", "0")
+        assert (code, out) == (69, "")
+        assert "the cluster is whole: the monitor has not seen yet that all replicas have caught up" in said
+    bench.beat(NODES[0], whole=runs)
+
+    assert run("wait", "--whole", "--timeout", "0")[:2] == (0, "3 members: rabbit@a rabbit@b rabbit@c\n")
+
+
+def test_wait_for_the_whole_cluster_wants_it_healthy(bench: Bench, run: Run) -> None:
+    """What makes the cluster degraded keeps it from being whole, and is what is told."""
+    bench.form()
+    bench.lease()
+    bench.lose(NODES[2])
+    bench.beat(
+        NODES[0], whole=frozenset(f"i-{node}" for node in NODES), view=View(frozenset(NODES), frozenset(NODES[:2]))
+    )
+    code, _, said = run("wait", "--whole", "--nodes", "2", "--timeout", "0")
+
+    assert code == 69
+    assert "waiting until the cluster is whole: rabbit@c LOST" in said
+    assert run("wait", "--nodes", "2", "--timeout", "0")[0] == 0
+
+
 def test_wait_says_what_it_waits_for(bench: Bench, run: Run) -> None:
     """At the deadline it exits 69, having said whom it has and whom it misses."""
     bench.beat("rabbit@a")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from test_status_words import ALL, REPLACE, SITUATIONS, A, B, C, said, status, store, view, without_c
 
-from rmqcluster.core.model import BrokerPhase, Policy, StoreView
+from rmqcluster.core.model import BrokerPhase, Lease, Policy, StoreView
 from rmqcluster.core.status import Moved, Sources
 from rmqcluster.core.status_format import clock, shown, utc
 from rmqcluster.core.status_members import is_mutual, is_running
@@ -62,6 +62,41 @@ def test_healthy_document() -> None:
         "management": "a:15672",
         "held": None,
     }
+
+
+RUNS = frozenset(f"i-{node}" for node in ALL)
+
+
+def looked(whole: frozenset[str], **changes: object) -> StoreView:
+    """The lease holder A has seen all replicas with these runs of the members."""
+    known = {node: said(node, whole=whole if node == A else frozenset()) for node in ALL}
+    return replace(store({**known}, lease=Lease(A, f"i-{A}", 14)), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("reading", "whole"),
+    [
+        (looked(RUNS), True),
+        (looked(RUNS | {"i-of-before"}), True),
+        (looked(RUNS - {f"i-{C}"}), False),
+        (looked(frozenset()), False),
+        (looked(RUNS, lease=None), None),
+        (looked(RUNS, lease=Lease(B, f"i-{B}", 14)), False),
+        (looked(RUNS, lease=Lease("rabbit@monitor", "i-monitor", 14)), True),
+        (None, None),
+    ],
+)
+def test_whole_is_what_the_steward_saw_with_these_instances(reading: StoreView | None, whole: bool | None) -> None:
+    """Every run that is announced must be among those of the steward's last look; nobody to say so is unknown."""
+    assert status(reading).whole is whole
+
+
+def test_lacking_says_the_worst_first() -> None:
+    """Nothing is lacking in a healthy cluster that was seen whole; else the first reason, else the look that lacks."""
+    assert status(looked(RUNS)).lacking == ""
+    assert status(looked(frozenset())).lacking == "the monitor has not seen yet that all replicas have caught up"
+    assert status(without_c(lease=Lease(A, f"i-{A}", 14))).lacking.startswith("rabbit@c ")
+    assert status(None).lacking != ""
 
 
 def test_unknown_is_null_never_false() -> None:

@@ -35,6 +35,7 @@ def test_an_announcement_comes_back_whole(a: Member, b: Member):
         drained=True,
         notes=("q1 misses a replica",),
         findings=("rabbit@b came up on another host",),
+        whole=frozenset({a.instance, b.instance}),
         beat_sequence=3,
     )
     a.store.beat(Beat(said, registered=True, keep_lease=False, keep_claim=False))

@@ -25,7 +25,7 @@ from rmqcluster.store.keys import KEYS, Keys
 from rmqcluster.store.text import is_node_name, printable
 
 GOOD = announcement("rabbit@a", "i", listed=frozenset({"rabbit@a"}), view=View(frozenset({"rabbit@a"}), frozenset()))
-LATER_FIELDS = ("drained", "notes", "findings")
+LATER_FIELDS = ("drained", "notes", "findings", "whole")
 GARBAGE = [
     "",
     "\0\xff",
@@ -154,8 +154,8 @@ def test_a_missing_field_spoils_the_operation(name: str):
 
 
 def test_an_announcement_of_before_has_no_remarks():
-    """Members of an rmqcluster that knew nothing of drains and remarks are read as they always were."""
-    fields = json.loads(encoded(drained=True, notes=["n"], findings=["f"]))
+    """Members of an rmqcluster that knew nothing of drains, remarks and whole replicas are read as they always were."""
+    fields = json.loads(encoded(drained=True, notes=["n"], findings=["f"], whole=["i"]))
     for name in LATER_FIELDS:
         del fields[name]
     assert codec.decode_announcement(json.dumps(fields)) == GOOD
