@@ -30,7 +30,7 @@ is_here() { docker image inspect "$1" >/dev/null 2>&1; }
 can_pull() { timeout "$PULL_SECONDS" docker pull -q "$1" >/dev/null 2>&1; }
 
 made_from() { docker image inspect --format "{{index .Config.Labels \"$MADE_FROM\"}}" "$1" 2>/dev/null; }
-sources_hash() { cat "$SOURCES"/* | sha256sum | cut -c1-16; }
+sources_hash() { cat "$SOURCES"/* scripts/images.sh | sha256sum | cut -c1-16; }
 
 # Runs quietly; the output shows when it fails.
 quietly() {
@@ -53,6 +53,13 @@ adapt_to_machine() {
   if [[ -r $bundle ]]; then install -D -m 644 "$bundle" "$root$bundle"; fi
   # The bundle is made anew from these when a package brings the usual ones.
   if [[ -d $own ]]; then mkdir -p "$root$own" && cp -rL "$own/." "$root$own/"; fi
+  # pip trusts what this machine trusts, and asks where this machine's asks.
+  if [[ -r $bundle ]]; then
+    cp "$bundle" "$root/etc/ssl/machine.crt"
+    printf '[global]\ncert = /etc/ssl/machine.crt\n' >"$root/etc/pip.conf"
+    local index=${PIP_INDEX_URL:-$(sed -n 's/^index-url *= *//p' /etc/pip.conf 2>/dev/null | tail -n 1)}
+    [[ -z $index ]] || printf 'index-url = %s\n' "$index" >>"$root/etc/pip.conf"
+  fi
 }
 
 make_debian() {
