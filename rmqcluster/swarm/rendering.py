@@ -92,12 +92,23 @@ def part(stack: Stack, services: Iterable[str]) -> Stack:
     return {**stack, "services": {name: one for name, one in stack["services"].items() if name in wanted}}
 
 
+def described(stack: Stack, name: str) -> dict[str, Any]:
+    """A service with the names behind its secrets, configs and networks: new content is a new name and nothing else."""
+    service = stack["services"][name]
+    names = {}
+    for kind in ("secrets", "configs", "networks"):
+        for one in service.get(kind) or ():
+            key = one["source"] if isinstance(one, dict) else one
+            names[key] = (stack.get(kind, {}).get(key) or {}).get("name", key)
+    return {**service, "names": names}
+
+
 def marked(stack: Stack) -> Stack:
     """The stack with what each service was made from written on it, for `differences` at the next deployment."""
     services = {}
     for name, service in stack["services"].items():
         deploy = service.get("deploy") or {}
-        labels = _labels(deploy.get("labels")) | {RENDERED_LABEL: _as_json(service)}
+        labels = _labels(deploy.get("labels")) | {RENDERED_LABEL: _as_json(described(stack, name))}
         services[name] = {**service, "deploy": {**deploy, "labels": labels}}
     return {**stack, "services": services}
 

@@ -81,8 +81,9 @@ def up(prepared: Prepared, engine: Engine, inside: Inside, say: Say) -> None:
         engine.deploy(name, rendering.text(rendering.part(stack, some)), directory)
 
     old: dict[str, str] = {}
-    if absent or set(changed) - set(rolled):
-        old = replaced(engine, name, at_once, lambda: deploy(*at_once))
+    together = [*absent, *(one for one in changed if one not in rolled)]
+    if together:  # and nothing else: a broker that somebody changed by hand would be brought back without a roll
+        old = replaced(engine, name, together, lambda: deploy(*together))
     elif not changed:
         say("nothing differs from what runs")
     await_running(engine, name, at_once, RUN_SECONDS, say, old)
@@ -94,7 +95,7 @@ def up(prepared: Prepared, engine: Engine, inside: Inside, say: Say) -> None:
 
 def _changes(prepared: Prepared, labels: Mapping[str, str], name: str, say: Say) -> bool:
     found = labels.get(rendering.RENDERED_LABEL)
-    lines = rendering.differences(prepared.stack["services"][name], found)
+    lines = rendering.differences(rendering.described(prepared.stack, name), found)
     if lines is None:
         say(f"{name}: differs, or was deployed by other means: it is deployed anew")
         return True

@@ -178,9 +178,51 @@ def test_what_is_rendered_twice_does_not_differ(stack: rendering.Stack) -> None:
     """The same files and variables are the same stack, service by service."""
     marked = rendering.marked(Project(TOP, CANARIES).render())
 
-    for name, one in stack["services"].items():
+    assert differing(stack, marked) == {}
+
+
+def differing(now: rendering.Stack, marked: rendering.Stack) -> dict[str, tuple[str, ...]]:
+    """Services that differ from those that were marked, with what differs."""
+    found = {}
+    for name in now["services"]:
         label = marked["services"][name]["deploy"]["labels"][rendering.RENDERED_LABEL]
-        assert rendering.differences(one, label) == ()
+        lines = rendering.differences(rendering.described(now, name), label)
+        assert lines is not None
+        found[name] = lines
+    return {name: lines for name, lines in found.items() if lines}
+
+
+MEMBERS = {"rabbitmq1", "rabbitmq2", "rabbitmq3"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "services"),
+    [
+        ({"MQ_ADMIN_PASS": "new"}, MEMBERS),
+        ({"REDIS_PASS": "new"}, {*MEMBERS, "redis"}),
+        ({"POSTGRES_PASS": "new"}, {"postgres"}),
+        ({"FOG_NETWORK": "new"}, {*MEMBERS, "redis", "postgres"}),
+        ({"RABBITMQ2_CONSOLE_PORT": "1"}, {"rabbitmq2"}),
+        ({"REDIS_PLACEMENT": "node.hostname == a"}, {"redis"}),
+    ],
+)
+def test_who_uses_what_changed_differs(stack: rendering.Stack, changes: dict[str, str], services: set[str]) -> None:
+    """A new secret, network or setting concerns the services that use it, and is told; no value of a secret is."""
+    found = differing(Project(TOP, {**CANARIES, **changes}).render(), rendering.marked(stack))
+
+    assert found.keys() == services
+    assert "canary" not in str(found)
+    assert all(len(lines) == 1 for lines in found.values())
+
+
+def test_who_uses_a_changed_file_differs(checkout: Path, stack: rendering.Stack) -> None:
+    """An edited configuration file is deployed to those that read it."""
+    with (checkout / "rabbitmq.conf").open("a") as conf:
+        conf.write("\n# one line more\n")
+    found = differing(Project(checkout, CANARIES).render(), rendering.marked(stack))
+
+    assert found.keys() == MEMBERS
+    assert found["rabbitmq1"][0].startswith("names.rabbitmq_conf: fog_rabbitmq_conf_")
 
 
 def test_a_file_that_is_missing_is_told(checkout: Path) -> None:

@@ -144,6 +144,10 @@ def test_long_values_stay_in_one_piece() -> None:
 SERVICE = {"image": "a:1", "environment": {"A": "1"}, "ports": [{"target": 1}], "deploy": {"labels": {"x": "y"}}}
 
 
+def described(one: dict[str, Any]) -> dict[str, Any]:
+    return rendering.described({"services": {"one": one}}, "one")
+
+
 def label_of(one: dict[str, Any]) -> str:
     marked = rendering.marked({"services": {"one": one}})
     return str(marked["services"]["one"]["deploy"]["labels"][rendering.RENDERED_LABEL])
@@ -153,7 +157,7 @@ def test_what_was_deployed_does_not_differ() -> None:
     """A service compared with its own mark differs in nothing, and marking leaves its own labels alone."""
     marked = rendering.marked({"services": {"one": SERVICE}})["services"]["one"]
 
-    assert rendering.differences(SERVICE, label_of(SERVICE)) == ()
+    assert rendering.differences(described(SERVICE), label_of(SERVICE)) == ()
     assert marked["deploy"]["labels"]["x"] == "y"
     assert rendering.RENDERED_LABEL not in SERVICE["deploy"]["labels"]  # type: ignore[index]
 
@@ -162,7 +166,7 @@ def test_every_difference_is_one_line() -> None:
     """Changed, new and missing values are told with both sides, in order."""
     now = {**SERVICE, "image": "a:2", "environment": {"B": "2"}, "ports": [{"target": 2}]}
 
-    assert rendering.differences(now, label_of(SERVICE)) == (
+    assert rendering.differences(described(now), label_of(SERVICE)) == (
         "environment.A: 1 -> not set",
         "environment.B: not set -> 2",
         "image: a:1 -> a:2",
@@ -173,13 +177,13 @@ def test_every_difference_is_one_line() -> None:
 @pytest.mark.parametrize("label", [None, "", "{broken"])
 def test_without_a_readable_mark_nobody_knows(label: str | None) -> None:
     """A service that was deployed by other means is known to differ in nothing, and in no thing."""
-    assert rendering.differences(SERVICE, label) is None
+    assert rendering.differences(described(SERVICE), label) is None
 
 
 @pytest.mark.parametrize("label", ["[]", "5", '"text"'])
 def test_a_mark_of_another_kind_differs(label: str) -> None:
     """JSON that is no service differs, and breaks nothing."""
-    assert rendering.differences(SERVICE, label)
+    assert rendering.differences(described(SERVICE), label)
 
 
 def test_labels_as_a_list_are_kept() -> None:

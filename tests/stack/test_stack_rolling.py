@@ -285,6 +285,18 @@ def test_up_with_a_changed_service_replaces_it(inside: FakeInside, tmp_path: Pat
     assert engine.deployed == ["redis", "rabbitmq2", "rabbitmq3", "rabbitmq1"]
 
 
+def test_up_leaves_brokers_alone_that_do_not_differ(inside: FakeInside, tmp_path: Path) -> None:
+    """A new Redis, or one that is missing, is no reason to deploy a broker: three at once could restart."""
+    engine = FakeEngine()
+    deployed_as(engine, prepared(tmp_path))
+    brought_up(prepared(tmp_path, redis="r:2"), engine, inside)
+    assert engine.deployed == ["redis"]
+
+    del engine.there["redis"]
+    brought_up(prepared(tmp_path), engine, inside)
+    assert engine.deployed == ["redis"]
+
+
 def test_up_with_a_service_that_has_no_task_deploys_it(inside: FakeInside, tmp_path: Path) -> None:
     """A changed service that Swarm has not placed anywhere is deployed as any other."""
     engine = FakeEngine()
@@ -309,7 +321,7 @@ def test_up_says_when_it_cannot_tell_the_difference(inside: FakeInside, tmp_path
 def test_many_differences_are_cut(tmp_path: Path, inside: FakeInside) -> None:
     """A service that differs in everything does not fill the screen."""
     engine, wanted = FakeEngine(), prepared(tmp_path)
-    deployed_as(engine, wanted)
+    deployed_as(engine, prepared(tmp_path))
     wanted.stack["services"]["redis"] = {"image": "r:2", "environment": {f"V{n}": "x" * 500 for n in range(40)}}
 
     lines = brought_up(wanted, engine, inside).splitlines()
