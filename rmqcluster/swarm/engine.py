@@ -7,6 +7,7 @@ never read.
 import json
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +31,7 @@ from rmqcluster.swarm.facts import (
 )
 
 ANSWER_SECONDS = 30
+LOG_SECONDS = 10.0
 DEPLOY_SECONDS = 120.0
 PROGRAM = "docker"
 
@@ -93,10 +95,28 @@ class Engine:
         return tuple(task for task in map(_task, found) if task.container and not task.is_over)
 
     def logs(self, service_id: str, lines: int) -> list[str]:
+        """What comes in time: while a task waits for a host that is down, the engine never ends its answer."""
+        chunks: list[bytes] = []
+        trouble: list[EngineUnavailable] = []
         with told():
             found = self.api.service_logs(service_id, stdout=True, stderr=True, tail=lines, timestamps=False)
-            text = b"".join(found).decode("utf-8", "replace")
-        return text.splitlines()[-lines:]
+
+        def read() -> None:
+            try:
+                with told():
+                    for chunk in found:
+                        chunks.append(chunk)
+            except EngineUnavailable as error:
+                trouble.append(error)
+
+        reader = threading.Thread(target=read, name="logs", daemon=True)
+        reader.start()
+        reader.join(LOG_SECONDS)
+        if trouble:
+            raise trouble[0]
+        if reader.is_alive() and not chunks:
+            raise EngineUnavailable(f"no host gave it within {LOG_SECONDS:g} s. Is one down? (docker node ls)")
+        return b"".join(chunks).decode("utf-8", "replace").splitlines()[-lines:]
 
     def follow(self, service_id: str, lines: int) -> Iterator[str]:
         """Lines as they come, for ever. An engine that goes away ends it."""
