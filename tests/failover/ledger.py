@@ -100,6 +100,10 @@ class Ledger:
 
         self._through_any(all_queues, "the queues cannot be declared")
 
+    def use(self, endpoints: Sequence[Endpoint]) -> None:
+        """The members answer elsewhere from now on; every further connection goes there."""
+        self._endpoints = list(endpoints)
+
     def start(self) -> None:
         """Publish from now on; a publisher that is never told anything pauses from now on."""
         self.reset_pauses()

@@ -26,7 +26,7 @@ from images import PROJECT
 from support import wait_until
 from swarms import Swarm
 
-from rmqcluster.swarm.inside import BROKERS, POSTGRES, REDIS
+from rmqcluster.swarm.inside import BROKERS, POSTGRES, REDIS, redis_cli
 
 NAME = "fog"
 SERVICES = (*BROKERS, REDIS, POSTGRES)
@@ -60,6 +60,11 @@ class Stack:
         done = self.run_make(*targets, host=host, said=said, **variables)
         assert done.returncode != 0, f"make {' '.join(targets)} succeeded:\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
+
+    def run_inside(self, *words: str, host: Host | None = None) -> "subprocess.CompletedProcess[str]":
+        """A command of rmqcluster inside the stack, as a person on that host gives it."""
+        command = [sys.executable, "-m", "rmqcluster", "swarm", "run", "--", *words]
+        return (host or self.swarm.manager).run(*command, seconds=MAKE_SECONDS)
 
     def run_make(
         self, *targets: str, host: Host | None = None, said: str = "", **variables: str
@@ -102,22 +107,9 @@ class Stack:
     @contextmanager
     def under_load(self, host: Host | None = None, seconds: float = WHOLE_SECONDS) -> Iterator[Ledger]:
         """Publishes meanwhile. Then the cluster has to get whole, and no confirmed message may be missing."""
-        with self.target(host) as target:
-            ledger = Ledger(target.endpoints(), target.account(), queues=3, publishers=2, prefix="swarm")
-            ledger.declare()
-            wait_until(lambda: _have_replicas(target, ledger.queues), SERVE_SECONDS, "every queue has its replicas")
-            ledger.start()
-            try:
-                wait_until(lambda: ledger.confirmed() > WARM_UP_MESSAGES, SERVE_SECONDS, "the load runs")
-                yield ledger
-                await_whole(target, ledger.queues, seconds)
-                goes_on(ledger)
-            finally:
-                ledger.stop()
-            summary = ledger.drain()
-            ledger.delete()
-        assert not summary.lost, f"{len(summary.lost)} confirmed messages are lost: {summary.outcomes}"
-        assert not summary.unexpected
+        with self.target(host) as target, loaded(target) as ledger:
+            yield ledger
+            settle(target, ledger, seconds)
 
     def await_whole(self, host: Host | None = None, seconds: float = WHOLE_SECONDS) -> None:
         wait_until(lambda: self.is_whole(host), seconds, "every member serves and all replicas have caught up")
@@ -147,6 +139,33 @@ class Stack:
         label = f"label=com.docker.swarm.service.name={NAME}_{service}"
         return host.run("docker", "ps", "--quiet", "--filter", label).stdout.strip()
 
+    def host_of(self, service: str) -> Host | None:
+        """Where it runs, by what the engines themselves say; None while it runs nowhere, or cannot be seen."""
+        seen = [host for host in self.swarm.hosts if host.is_running() and not host.is_cut]
+        return next((host for host in seen if self.container(service, host)), None)
+
+    def await_host_of(self, service: str, not_on: Host, seconds: float = SERVE_SECONDS) -> Host:
+        """Until it runs on another host."""
+
+        def found() -> Host | None:
+            host = self.host_of(service)
+            return host if host is not not_on else None
+
+        host = wait_until(found, seconds, f"{service} runs on another host than {not_on.name}")
+        assert host is not None
+        return host
+
+    def redis(self, *words: str) -> str:
+        """What redis-cli answers; nothing while Redis runs nowhere or does not answer."""
+        host = self.host_of(REDIS)
+        if host is None:
+            return ""
+        return host.run("docker", "exec", self.container(REDIS, host), *redis_cli(*words)).stdout.strip()
+
+    def history(self, host: Host | None = None) -> list[str]:
+        """What happened, as far as the coordinator remembers it."""
+        return self.ask("history", host=host).stdout.splitlines()
+
     def await_new_container(self, service: str, host: Host, old: str, seconds: float = SERVE_SECONDS) -> str:
         return wait_until(
             lambda: new if (new := self.container(service, host)) and new != old else "",
@@ -159,6 +178,31 @@ def member(status: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The row of `rabbitmq2` in a status; empty when it has none."""
     rows = [row for row in status.get("members", ()) if row["node"] == f"rabbit@{name}"]
     return dict(rows[0]) if rows else {}
+
+
+@contextmanager
+def loaded(target: SwarmTarget) -> Iterator[Ledger]:
+    """A load that runs; it ends with the block, whatever happens there."""
+    ledger = Ledger(target.endpoints(), target.account(), queues=3, publishers=2, prefix="swarm")
+    ledger.declare()
+    wait_until(lambda: _have_replicas(target, ledger.queues), SERVE_SECONDS, "every queue has its replicas")
+    ledger.start()
+    try:
+        wait_until(lambda: ledger.confirmed() > WARM_UP_MESSAGES, SERVE_SECONDS, "the load runs")
+        yield ledger
+    finally:
+        ledger.stop()
+
+
+def settle(target: SwarmTarget, ledger: Ledger, seconds: float = WHOLE_SECONDS) -> None:
+    """The cluster has to get whole and to go on; then no confirmed message may be missing."""
+    await_whole(target, ledger.queues, seconds)
+    goes_on(ledger)
+    ledger.stop()
+    summary = ledger.drain()
+    ledger.delete()
+    assert not summary.lost, f"{len(summary.lost)} confirmed messages are lost: {summary.outcomes}"
+    assert not summary.unexpected
 
 
 def goes_on(ledger: Ledger, seconds: float = SERVE_SECONDS) -> None:
