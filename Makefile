@@ -40,8 +40,8 @@ down: setup ## stop and remove the stack; volumes stay (asks)
 restart: setup ## restart the brokers one after the other, each when the last has caught up (asks)
 	@$(SWARM) restart $(ASKED)
 
-clean: setup ## down, and remove all data on all hosts; wants the stack's name (STACK=fog)
-	@$(SWARM) clean $(if $(filter command environment,$(firstword $(origin STACK))),--stack '$(STACK)')
+clean: setup ## down, and remove all data on all hosts; wants the stack's name (STACK=fog behind it)
+	@$(SWARM) clean $(if $(filter command,$(firstword $(origin STACK))),--stack '$(STACK)')
 
 status: setup ## services, members, verdict, NEXT and DO (TARGET=demo)
 	@$(if $(filter demo,$(TARGET)),$(RMQCLUSTER) --demo,$(SWARM)) status
