@@ -13,7 +13,7 @@ from signal import SIGINT, SIGTERM
 from rmqcluster.agent.act import STORE_ACTIONS, end_of_failover
 from rmqcluster.agent.journal import Journal
 from rmqcluster.agent.memory import Identity, Memory
-from rmqcluster.agent.ports import Beat, BrokerApi, BrokerFacts, Clock, Event
+from rmqcluster.agent.ports import Beat, Clock, Event
 from rmqcluster.agent.prober import Prober
 from rmqcluster.agent.store_worker import StoreWorker
 from rmqcluster.agent.threads import Stepper
@@ -44,19 +44,6 @@ from rmqcluster.store.redis_store import RedisStore
 
 TURN_SECONDS = 1.0
 FAREWELL_SECONDS = 1.0
-
-
-class PeersOnly:
-    """Port `BrokerApi` of somebody who has no broker of his own."""
-
-    def __init__(self, api: BrokerApi) -> None:
-        self._api = api
-
-    def facts(self) -> BrokerFacts:
-        return BrokerFacts()
-
-    def peer_view(self, address: str) -> View:
-        return self._api.peer_view(address)
 
 
 class LoneMonitor:
@@ -185,10 +172,10 @@ def _watch(settings: Settings, journal: Journal, wakeup: Wakeup) -> int:
     name = f"monitor-{instance[:8]}@{socket.gethostname()}"
     store = RedisStore(settings, node=name, instance=instance)
     worker = StoreWorker(store, settings.policy, clock, instance)
-    prober = Prober(PeersOnly(ManagementApi(settings)), settings.policy, clock)
+    prober = Prober(ManagementApi(settings), settings.policy, clock)
     monitor = LoneMonitor(Identity(name, instance), settings.policy, worker, prober, clock, journal)
     speaking = Stepper("store", worker.step, journal)
-    asking = Stepper("prober", prober.step, journal)
+    asking = Stepper("prober", prober.step_peers, journal)
     watching = Stepper("watcher", Watcher(store, settings.policy, speaking.wake).step, journal)
     expiring = Stepper("expiry", ExpiryWatcher(store, settings.policy, speaking.wake).step, journal)
     worker.wake, prober.wake = speaking.wake, asking.wake

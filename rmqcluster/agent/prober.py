@@ -2,6 +2,7 @@
 
 Peers are asked directly when Redis cannot say what they list. A broker that does not answer is unknown; its
 last answer counts for two heartbeats, and for some seconds at least while Redis says nothing newer of it.
+My broker and the peers are asked by a thread each: waiting for a lost peer must not make my own broker unknown.
 """
 
 import threading
@@ -61,7 +62,7 @@ class Prober:
         return replace(answers, peers=heard)
 
     def step(self) -> float:
-        """One round of questions. Returns the seconds until the next one is due."""
+        """Ask my own broker. Returns the seconds until the next question is due."""
         if not self.active:
             return self._policy.heartbeat_seconds
         asked_at = self._clock.monotonic()
@@ -74,10 +75,20 @@ class Prober:
             old = self._answers
             self._answers = replace(old, facts=facts or old.facts, at=asked_at if fresh else old.at, trouble=trouble)
         self.on_answer()
+        return self._pause()
+
+    def step_peers(self) -> float:
+        """One round of questions to the peers that are wanted. Returns the seconds until the next one is due."""
+        if not self.active:
+            return self._policy.heartbeat_seconds
         if self._wanted:
             self._ask_peers()
             self.on_answer()
-        return self._policy.heartbeat_seconds if self.settled and not trouble else UNSETTLED_SECONDS
+        return self._pause()
+
+    def _pause(self) -> float:
+        at_rest = self.settled and not self._answers.trouble
+        return self._policy.heartbeat_seconds if at_rest else UNSETTLED_SECONDS
 
     def _ask_peers(self) -> None:
         """Ask those whose turn it is, for at most two seconds or one question: a silent peer delays only itself."""

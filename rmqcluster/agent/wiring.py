@@ -234,8 +234,14 @@ def _steppers(site: Site, store: RedisStore, worker: StoreWorker, prober: Prober
     """The worker threads, wired so that each wakes whom its news concern."""
     speaking = Stepper("store", worker.step, site.journal)
     asking = Stepper("prober", prober.step, site.journal)
+    asking_peers = Stepper("prober of peers", prober.step_peers, site.journal)
     watching = Stepper("watcher", Watcher(store, site.settings.policy, speaking.wake).step, site.journal)
     expiring = Stepper("expiry", ExpiryWatcher(store, site.settings.policy, speaking.wake).step, site.journal)
-    worker.wake, prober.wake = speaking.wake, asking.wake
+
+    def ask_now() -> None:
+        asking.wake()
+        asking_peers.wake()
+
+    worker.wake, prober.wake = speaking.wake, ask_now
     worker.on_reading = prober.on_answer = site.wakeup.wake
-    return [speaking, asking, watching, expiring]
+    return [speaking, asking, asking_peers, watching, expiring]

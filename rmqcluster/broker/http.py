@@ -4,9 +4,11 @@ import base64
 import http.client
 import json
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 
 from rmqcluster.config.settings import Secret
 from rmqcluster.errors import BrokerRefused, BrokerUnavailable
@@ -24,7 +26,6 @@ def get_json(
     deadline = time.monotonic() + deadline_seconds
     credentials = base64.b64encode(f"{user}:{password.value}".encode()).decode()
     with _connection(host.strip("[]"), int(port), deadline_seconds) as connection:
-        connection.connect()
         used = connection.sock  # the response goes on using it when the connection object lets go of it
         connection.request("GET", path, headers={"Authorization": f"Basic {credentials}"})
         with connection.getresponse() as response:
@@ -44,12 +45,45 @@ def get_json(
 def _connection(host: str, port: int, timeout_seconds: float) -> Iterator[http.client.HTTPConnection]:
     connection = http.client.HTTPConnection(host, port, timeout=timeout_seconds)
     try:
+        connection.sock = _connected(_resolved(host, port, timeout_seconds), timeout_seconds)
         yield connection
     except (OSError, http.client.HTTPException) as error:
         words = str(error) or type(error).__name__
         raise BrokerUnavailable(f"the management API at {host}:{port} gave no timely answer: {words}") from error
     finally:
         connection.close()
+
+
+def _resolved(host: str, port: int, seconds: float) -> list[tuple[str, int]]:
+    """In time: nothing else limits how long the resolver waits for a name server that is gone. Raises OSError."""
+    answers: SimpleQueue[list[tuple[str, int]] | OSError] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answers.put([(str(where[0]), port) for *_, where in found])
+        except OSError as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, name=f"resolve {host}", daemon=True).start()
+    try:
+        answer = answers.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError("its name could not be resolved in time") from None
+    if isinstance(answer, OSError):
+        raise answer
+    return answer
+
+
+def _connected(addresses: Sequence[tuple[str, int]], seconds: float) -> socket.socket:
+    """To the first that accepts. Raises OSError."""
+    trouble: OSError = OSError("its name has no address")
+    for address in addresses:
+        try:
+            return socket.create_connection(address, seconds)
+        except OSError as error:
+            trouble = error
+    raise trouble
 
 
 def _read(used: socket.socket, response: http.client.HTTPResponse, deadline: float, address: str) -> bytes:

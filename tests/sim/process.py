@@ -328,4 +328,5 @@ class SimProcess:
         return max(self.worker.step(), self.world.random.uniform(0.6, 1.2))
 
     def _probe_step(self) -> float:
-        return max(self.prober.step(), self.world.random.uniform(0.6, 1.2))
+        self.prober.step()
+        return max(self.prober.step_peers(), self.world.random.uniform(0.6, 1.2))
