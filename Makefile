@@ -9,7 +9,7 @@ SEEDS ?= 1000
 # wins over .env.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup all up down restart clean build env status health rabbitmq redis postgres rabbitmq-cli redis-cli \
+.PHONY: help setup client all up down restart clean build env status health rabbitmq redis postgres rabbitmq-cli redis-cli \
 	postgres-cli logs logs-follow debug monitor rabbitmq-ui rabbitmq-purge redis-flush redis-clear-cluster \
 	postgres-create-db postgres-drop-db demo demo-status demo-kill demo-start demo-down test test-failover test-swarm \
 	test-matrix lint bench sim chaos docs
@@ -21,80 +21,85 @@ help: ## show this list
 setup: ## install what is missing: Debian packages (as root), .venv, development tools
 	@scripts/setup.sh
 
+client:
+	@scripts/setup.sh client
+
 ##@ the stack on Docker Swarm, from any manager (STACK=fog ENV_FILE=.env; YES=1 answers for scripts)
 
-all: build up ## check what is needed, build, up
+all: client ## check what is needed, build, up
+	@scripts/build.sh
+	@$(SWARM) up
 
-env: setup ## write .env with strong random secrets; never overwrites one
+env: client ## write .env with strong random secrets; never overwrites one
 	@$(SWARM) env
 
 build: ## build the image (RABBITMQ_BASE=, REGISTRY= pushes it); stand-ins where no official image can be pulled
 	@scripts/build.sh
 
-up: setup ## deploy, or bring what runs up to date, one broker after the other (SINGLE_HOST=1 PUBLISH=1)
+up: client ## deploy, or bring what runs up to date, one broker after the other (SINGLE_HOST=1 PUBLISH=1)
 	@$(SWARM) up
 
-down: setup ## stop and remove the stack; volumes stay (asks)
+down: client ## stop and remove the stack; volumes stay (asks)
 	@$(SWARM) down $(ASKED)
 
-restart: setup ## restart the brokers one after the other, each when the last has caught up (asks)
+restart: client ## restart the brokers one after the other, each when the last has caught up (asks)
 	@$(SWARM) restart $(ASKED)
 
-clean: setup ## down, and remove all data on all hosts; wants the stack's name (STACK=fog)
-	@$(SWARM) clean $(if $(filter command environment,$(firstword $(origin STACK))),--stack '$(STACK)')
+clean: client ## down, and remove all data on all hosts; wants the stack's name (STACK=fog behind it)
+	@$(SWARM) clean $(if $(filter command,$(firstword $(origin STACK))),--stack '$(STACK)')
 
-status: setup ## services, members, verdict, NEXT and DO (TARGET=demo)
+status: client ## services, members, verdict, NEXT and DO (TARGET=demo)
 	@$(if $(filter demo,$(TARGET)),$(RMQCLUSTER) --demo,$(SWARM)) status
 
-health: setup ## the health report (TARGET=demo)
+health: client ## the health report (TARGET=demo)
 	@$(if $(filter demo,$(TARGET)),$(RMQCLUSTER) --demo,$(SWARM)) health
 
-monitor: setup ## the health report, refreshed
+monitor: client ## the health report, refreshed
 	@$(SWARM) health --watch
 
-rabbitmq: setup ## the brokers: their tasks and the cluster
+rabbitmq: client ## the brokers: their tasks and the cluster
 	@$(SWARM) show rabbitmq
 
-redis: setup ## Redis: its tasks and what it says of itself
+redis: client ## Redis: its tasks and what it says of itself
 	@$(SWARM) show redis
 
-postgres: setup ## PostgreSQL: its tasks, databases and connections
+postgres: client ## PostgreSQL: its tasks, databases and connections
 	@$(SWARM) show postgres
 
-rabbitmq-cli: setup ## a shell in a broker's container: rmqcluster, rabbitmqctl
+rabbitmq-cli: client ## a shell in a broker's container: rmqcluster, rabbitmqctl
 	@$(SWARM) cli rabbitmq
 
-redis-cli: setup ## redis-cli
+redis-cli: client ## redis-cli
 	@$(SWARM) cli redis
 
-postgres-cli: setup ## psql
+postgres-cli: client ## psql
 	@$(SWARM) cli postgres
 
-logs: setup ## the last lines of each service (NAME=rabbitmq1)
+logs: client ## the last lines of each service (NAME=rabbitmq1)
 	@$(SWARM) logs $(NAME)
 
-logs-follow: setup ## the logs as they come (NAME=rabbitmq1)
+logs-follow: client ## the logs as they come (NAME=rabbitmq1)
 	@$(SWARM) logs --follow $(NAME)
 
-debug: setup ## all that helps to find a fault: tasks with errors, doctor, explain, last lines
+debug: client ## all that helps to find a fault: tasks with errors, doctor, explain, last lines
 	@$(SWARM) debug
 
-rabbitmq-ui: setup ## where the management consoles are
+rabbitmq-ui: client ## where the management consoles are
 	@$(SWARM) ui
 
-rabbitmq-purge: setup ## delete every message in every queue (asks)
+rabbitmq-purge: client ## delete every message in every queue (asks)
 	@$(SWARM) purge $(ASKED)
 
-redis-flush: setup ## empty Redis; the brokers write what coordinates them anew (asks)
+redis-flush: client ## empty Redis; the brokers write what coordinates them anew (asks)
 	@$(SWARM) redis-flush $(ASKED)
 
-redis-clear-cluster: setup ## forget members, master, heartbeats; everyone registers again (asks)
+redis-clear-cluster: client ## forget members, master, heartbeats; everyone registers again (asks)
 	@$(SWARM) redis-clear-cluster $(ASKED)
 
-postgres-create-db: setup ## make a database (DB=schedulerdb)
+postgres-create-db: client ## make a database (DB=schedulerdb)
 	@$(SWARM) postgres-create-db $(if $(DB),--name '$(DB)')
 
-postgres-drop-db: setup ## delete a database with everything in it (DB=schedulerdb; asks)
+postgres-drop-db: client ## delete a database with everything in it (DB=schedulerdb; asks)
 	@$(SWARM) postgres-drop-db $(if $(DB),--name '$(DB)') $(ASKED)
 
 ##@ the demo: a real cluster on this machine, no Docker

@@ -32,12 +32,16 @@ while IFS='=' read -r name value; do
   case $value in */standin-*) say "$name: $value, a stand-in from Debian packages" ;; *) say "$name: $value" ;; esac
 done <<<"$found"
 
-if [[ -n ${REGISTRY:-} ]]; then
-  pushed=${REGISTRY%/}/${image##*/}
-  docker tag "$image" "$pushed"
+if [[ -z ${REGISTRY:-} ]]; then
+  say "in no registry: on a Swarm of several hosts, each needs it (make up says what to load where)"
+  exit 0
+fi
+# What another registry has is pulled from there.
+for one in "$image" $(sed -n 's/^\(REDIS\|POSTGRES\)_IMAGE=//p' <<<"$found"); do
+  if [[ $one != "$image" && $(docker image inspect --format '{{len .RepoDigests}}' "$one") != 0 ]]; then continue; fi
+  pushed=${REGISTRY%/}/${one##*/}
+  docker tag "$one" "$pushed"
   say "pushing $pushed"
   docker push -q "$pushed" >/dev/null || die "docker push $pushed failed. Log in:  docker login ${REGISTRY%%/*}"
-  say "pushed; make up deploys it by its digest"
-else
-  say "in no registry: on a Swarm of several hosts, each needs it (make up says what to load where)"
-fi
+done
+say "pushed; make up deploys by the digests that the registry gave"

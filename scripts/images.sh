@@ -62,11 +62,18 @@ adapt_to_machine() {
   fi
 }
 
+install_debootstrap() {
+  command -v apt-get >/dev/null || return 1
+  say "installing debootstrap"
+  quietly apt-get -q update || say "the package lists could not be refreshed; going on with those that are there"
+  DEBIAN_FRONTEND=noninteractive quietly apt-get -q -y install --no-install-recommends debootstrap
+}
+
 make_debian() {
   local suite=$1 debian=$2
   [[ $(made_from "$debian") == "$(sources_hash)" ]] && return 0
   ((EUID == 0)) || die "a stand-in is made by root. Type:  sudo $PWD/scripts/images.sh, or load the official images"
-  command -v debootstrap >/dev/null || die "debootstrap is not installed. Type:  apt-get install debootstrap"
+  command -v debootstrap >/dev/null || install_debootstrap || die "no debootstrap. Type:  apt-get install debootstrap"
   say "making $debian (debootstrap, about 30 s)"
   work=$(mktemp -d)
   quietly debootstrap --variant=minbase "$suite" "$work" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} || return 1

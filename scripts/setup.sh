@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes a Debian machine ready for the demo and the tests, and does nothing when it already is.
 #   setup.sh            Debian packages (as root), .venv, this package with its development tools
+#   setup.sh client     what the stack is looked after with: .venv with the packages that rmqcluster needs to run
 #   setup.sh packages   the Debian packages only
 #   setup.sh swarm      as without a word, and what real Swarm hosts on this machine take: an engine, debootstrap, …
 #   setup.sh packages swarm   the Debian packages of both
@@ -51,8 +52,8 @@ swarm_packages() {
 }
 
 wanted_packages() {
-  has_brokers || echo rabbitmq-server
-  has_redis || echo redis-server
+  [[ $what == client ]] || has_brokers || echo rabbitmq-server
+  [[ $what == client ]] || has_redis || echo redis-server
   venv_works || find_python print_python_with_venv >/dev/null || echo python3-venv
   [[ -z $swarm ]] || swarm_packages
 }
@@ -151,7 +152,8 @@ make_venv() {
   "$python" -m venv .venv || die "$python -m venv failed. Type:  apt-get install python3-venv"
 }
 
-wanted_stamp() { { cat pyproject.toml requirements/dev.txt && printf '%s' "$PWD"; } | sha256sum; }
+stamp_of() { { cat pyproject.toml "requirements/$1.txt" && printf '%s' "$PWD"; } | sha256sum; }
+is_installed() { [[ -f $STAMP ]] && grep -qxF "$(stamp_of "$1")" "$STAMP"; }
 
 pip_install() {
   local tries=3
@@ -162,27 +164,32 @@ pip_install() {
 }
 
 install_project() {
-  local stamp
-  stamp=$(wanted_stamp)
-  [[ -f $STAMP && $(<"$STAMP") == "$stamp" ]] && return 0
+  is_installed dev && return 0
   say "installing the project into .venv"
   rm -f "$STAMP"
   pip_install --require-hashes -r requirements/dev.txt
   pip_install --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
-  printf '%s\n' "$stamp" >"$STAMP"
+  { stamp_of dev && stamp_of runtime; } >"$STAMP"
+}
+
+install_client() {
+  is_installed runtime && return 0
+  say "installing what rmqcluster needs into .venv"
+  pip_install --require-hashes -r requirements/runtime.txt
+  stamp_of runtime >"$STAMP"
 }
 
 what=all swarm=
 for word in "$@"; do
   case "$word" in
-    packages) what=packages ;;
+    packages | client) what=$word ;;
     swarm) swarm=yes ;;
-    *) die "usage: setup.sh [packages] [swarm]" 64 ;;
+    *) die "usage: setup.sh [client | packages] [swarm]" 64 ;;
   esac
 done
 
 install_packages
-if [[ $what == all ]]; then
-  make_venv
-  install_project
-fi
+case $what in
+  all) make_venv && install_project ;;
+  client) make_venv && install_client ;;
+esac

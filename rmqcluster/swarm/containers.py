@@ -4,12 +4,14 @@ A one-shot service has the image, environment, secrets and networks of the servi
 its data nor its name: from any manager the whole overlay network can be reached, and no secret leaves Swarm.
 """
 
+import struct
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from threading import Event, Timer
+from select import select
+from threading import Event
 from typing import Any
 
 import docker
@@ -27,6 +29,7 @@ from rmqcluster.swarm.facts import (
 START_SECONDS = 90.0
 LOOK_SECONDS = 0.5
 COMMAND_SECONDS = 60.0  # of one command in a container
+CHUNK_BYTES, FRAME_BYTES = 65536, 8
 CODE_SECONDS, CODE_LOOK_SECONDS = 3.0, 0.05
 LIFE_SECONDS = 3600  # of a one-shot container whose asker has died
 UNLIMITED = 1024 * 1024
@@ -53,32 +56,45 @@ def run(engine: Engine, container: str, argv: Sequence[str]) -> Said:
     """A command; its words come when it has ended. Raises EngineUnavailable when that is not in time, or unknown."""
     with told():
         made = str(engine.api.exec_create(container, list(argv))["Id"])
-        stream = engine.api.exec_start(made, stream=True, demux=True)
-        late = Event()
-        timer = Timer(COMMAND_SECONDS, _cut, (stream, late))
-        timer.start()
-        try:
-            parts = list(stream)
-        finally:
-            timer.cancel()
-            timer.join()
-        _close(stream)
-    if late.is_set():
-        words = f"`{argv[0]}` did not end within {COMMAND_SECONDS:g} s in container {container[:12]}"
-        raise EngineUnavailable(f"{words}. It may hang: docker ps; make status")
-    out, err = (b"".join(part[side] or b"" for part in parts).decode("utf-8", "replace") for side in (0, 1))
+        with _stream(engine, made) as stream:
+            said = _read(stream, f"`{argv[0]}` in container {container[:12]}")
+    out, err = (text.decode("utf-8", "replace") for text in _apart(said))
     return Said(_exit_code(engine, made, argv[0]), out, err)
 
 
-def _cut(stream: Any, late: Event) -> None:
-    """The SDK reads without a deadline of its own."""
-    late.set()
-    _close(stream)
+@contextmanager
+def _stream(engine: Engine, command: str) -> Iterator[Any]:
+    """The SDK hands out the raw end of a connection, and keeps the response that would close it beside it."""
+    with closing(engine.api.exec_start(command, socket=True)) as stream:
+        try:
+            yield stream
+        finally:
+            response = getattr(stream, "_response", None)
+            if response is not None:
+                response.close()
 
 
-def _close(stream: Any) -> None:
-    with suppress(OSError, AttributeError):  # it has ended by itself
-        stream.close()
+def _read(stream: Any, what: str) -> bytes:
+    """To its end, within the time that a command has: the SDK's own way of reading knows no deadline."""
+    deadline, parts = time.monotonic() + COMMAND_SECONDS, list[bytes]()
+    while select([stream], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        part = stream.read(CHUNK_BYTES)  # as much as there is, and at least what TLS has in its hands
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+    words = f"{what} did not end within {COMMAND_SECONDS:g} s. It may hang: docker ps; make status"
+    raise EngineUnavailable(words)
+
+
+def _apart(said: bytes) -> tuple[bytes, bytes]:
+    """Output and error output; Docker's API, "attach to a container": frames of stream, three zeros, length, text."""
+    texts, at = {1: b"", 2: b""}, 0
+    while at + FRAME_BYTES <= len(said):
+        stream, length = struct.unpack_from(">BxxxL", said, at)
+        at += FRAME_BYTES
+        texts[stream] = texts.get(stream, b"") + said[at : at + length]
+        at += length
+    return texts[1], texts[2]
 
 
 def _exit_code(engine: Engine, command: str, name: str) -> int:

@@ -1,7 +1,7 @@
 """Docker's API, as a manager of the Swarm sees nodes, services and tasks. Only data of ours comes out.
 
-`docker stack deploy` is the one thing that the API does not have: it is run as a program, and what it prints is shown,
-never read.
+`docker stack deploy` is the one thing that the API does not have: it is run as a program, and what it prints is shown
+when it fails, never read.
 """
 
 import json

@@ -54,7 +54,7 @@ def test_help_is_what_a_bare_make_does() -> None:
 
 def recipe(target: str, *given: str) -> str:
     """What make would run, with its variables filled in."""
-    argv = ["make", "--no-print-directory", "-C", str(TOP), "-n", "-o", "setup", target, *given]
+    argv = ["make", "--no-print-directory", "-C", str(TOP), "-n", "-o", "setup", "-o", "client", target, *given]
     return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True, env=PLAIN).stdout
 
 

@@ -1,13 +1,14 @@
 """One broker after the other, each only while the cluster is whole; and what a deployment replaces at all."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from stack_fakes import STACK, FakeEngine, FakeInside, node, task
 
-from rmqcluster.errors import ExitCode
+from rmqcluster.errors import ExitCode, OperationRefused
 from rmqcluster.swarm import rendering, rolling, up, waiting
 from rmqcluster.swarm.containers import Said
 from rmqcluster.swarm.facts import EngineUnavailable
@@ -295,6 +296,27 @@ def test_up_leaves_brokers_alone_that_do_not_differ(inside: FakeInside, tmp_path
     del engine.there["redis"]
     brought_up(prepared(tmp_path), engine, inside)
     assert engine.deployed == ["redis"]
+
+
+@pytest.mark.parametrize("key", ["redis_pass", "rabbitmq_erlang_cookie"])
+def test_up_refuses_a_secret_that_cannot_be_rolled(
+    key: str, inside: FakeInside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the members with one cookie or Redis password and half with another: refused, and nothing is touched."""
+    engine, wanted = FakeEngine(), prepared(tmp_path, broker="b:2")
+    deployed_as(engine, prepared(tmp_path))
+    declared = f'secrets: {{{key}: {{name: "fog_{key}_${{HASH_{key.upper()}}}"}}}}'
+    (tmp_path / "compose.yml").write_text(f"services: {{}}\n{declared}")
+    changed = replace(wanted, project=wanted.project.having({key.upper(): "new"}))
+    monkeypatch.setattr(engine, "secrets", lambda stack: {f"fog_{key}_old": "1"})
+
+    with pytest.raises(OperationRefused, match=f"{key.upper()} in .env is not that of the stack that runs"):
+        brought_up(changed, engine, inside)
+    assert engine.deployed == []
+
+    monkeypatch.setattr(engine, "secrets", lambda stack: dict.fromkeys(changed.project.secrets(), "1"))
+    brought_up(changed, engine, inside)
+    assert engine.deployed
 
 
 def test_up_with_a_service_that_has_no_task_deploys_it(inside: FakeInside, tmp_path: Path) -> None:
