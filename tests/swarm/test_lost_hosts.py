@@ -2,12 +2,13 @@
 
 import re
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import pytest
 from hosts import Host
-from stack import BROKERS, NAME, REDIS, Stack, goes_on, loaded, settle
+from stack import BROKERS, NAME, REDIS, SERVICES, Stack, goes_on, loaded, settle
 from support import wait_until
 from swarms import Swarm
 
@@ -26,6 +27,18 @@ def stack(three: Swarm, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     found = Stack(three, tmp_path_factory.mktemp("stack"))
     found.make("up")
     return found
+
+
+@pytest.fixture(autouse=True)
+def whole(stack: Stack) -> Iterator[None]:
+    """Also after a test that failed halfway, the next one finds every host."""
+    yield
+    for host in stack.swarm.hosts:
+        host.heal()
+        if not host.is_running():
+            host.start()
+    stack.swarm.await_states("Ready")
+    stack.await_whole()
 
 
 def test_a_lost_host_is_borne_and_comes_back(stack: Stack) -> None:
@@ -171,7 +184,8 @@ def _assert_told(stack: Stack, victim: Host, lost: str) -> None:
     assert stack.ask("status", host=two).returncode == 1
     assert f"{lost.partition('@')[2]}: lost" in stack.fails("health", host=two).splitlines()
     assert f"{victim.name} " in stack.fails("up", host=two)
-    assert "rabbitmq" in stack.make("logs", host=two)
+    logs = stack.fails("logs", host=two)
+    assert all(re.search(rf"^{name} +\| ", logs, re.M) for name in SERVICES), logs
     assert "== rmqcluster doctor" in stack.make("debug", host=two)
 
 
@@ -197,7 +211,7 @@ def _master_apart_from_redis(stack: Stack) -> tuple[Host, str]:
     redis = _host_of(stack, REDIS)
     if (master := stack.redis("GET", MASTER)) == _broker_on(stack, redis):
         other = next(name for name in BROKERS if f"rabbit@{name}" != master)
-        stack.run_inside("failover", "--to", other, "--yes")
+        assert stack.run_inside("failover", "--to", other, "--yes").returncode == 0
         master = wait_until(
             lambda: found if (found := stack.redis("GET", MASTER)) not in ("", master) else "", 30, "the label moved"
         )
