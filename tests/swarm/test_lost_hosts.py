@@ -122,6 +122,7 @@ def test_x1_all_hosts_lose_their_power(stack: Stack) -> None:
     hosts = stack.swarm.hosts
     identity = stack.status()["cluster_id"]
     with stack.target() as target, loaded(target) as ledger:
+        wait_until(lambda: stack.are_on_disk(ledger.queues), BACK_SECONDS, "the queues are on all disks")
         for host in hosts:
             host.lose()
         for host in hosts:
