@@ -169,9 +169,7 @@ class Stack:
     def are_on_disk(self, queues: list[str]) -> bool:
         """Does every broker's disk know its replicas? RabbitMQ writes that down up to three seconds late: a queue whose
         members all lose their power before that begins anew, without its messages (3.10.8, 4.3.6)."""
-        look = f"cd /var/lib/rabbitmq/mnesia; for name in {' '.join(queues)}; do " + (
-            "grep -qaF $name */quorum/*/names.dets || exit 1; done"
-        )
+        look = " && ".join(f"grep -qaF {name} /var/lib/rabbitmq/mnesia/*/quorum/*/names.dets" for name in queues)
         hosts = {name: self.host_of(name) for name in BROKERS}
         return all(
             host is not None
