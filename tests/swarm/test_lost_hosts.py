@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -85,8 +85,7 @@ def test_the_coordinators_host_is_lost(stack: Stack) -> None:
     assert not stack.container(REDIS, victim)
 
 
-@pytest.mark.parametrize("cable", [False, True], ids=["silently", "link-down"])
-def test_a_host_is_cut_off_and_healed(stack: Stack, cable: bool) -> None:
+def test_a_host_is_cut_off_and_healed(stack: Stack) -> None:
     """The coordinator's host is cut off until Swarm has another Redis: it does nothing there, and rejoins healed."""
     victim = _host_of(stack, REDIS)
     asked = _others(stack, victim)[0]
@@ -94,7 +93,7 @@ def test_a_host_is_cut_off_and_healed(stack: Stack, cable: bool) -> None:
     before, identity = stack.history(asked), stack.status(asked)["cluster_id"]
     with stack.under_load(asked) as ledger:
         cut_at = time.monotonic()
-        victim.cut(cable=cable)
+        victim.cut()
         try:
             stack.await_host_of(REDIS, victim, BACK_SECONDS)
             wait_until(
@@ -122,7 +121,8 @@ def test_x1_all_hosts_lose_their_power(stack: Stack) -> None:
     hosts = stack.swarm.hosts
     identity = stack.status()["cluster_id"]
     with stack.target() as target, loaded(target) as ledger:
-        wait_until(lambda: stack.are_on_disk(ledger.queues), BACK_SECONDS, "the queues are on all disks")
+        # A broker writes where a new queue's log is a second late: cut before, all of them would begin it anew, empty.
+        wait_until(lambda: all(_knows(host, ledger.queues) for host in hosts), 30, "the queues are on the disks")
         for host in hosts:
             host.lose()
         for host in hosts:
@@ -145,6 +145,12 @@ def test_x1_all_hosts_lose_their_power(stack: Stack) -> None:
     assert not was_whole
     assert max(delays) < NAME_SECONDS
     assert stack.status()["cluster_id"] == identity
+
+
+def _knows(host: Host, queues: Sequence[str]) -> bool:
+    """Is where their logs are on this host's disk?"""
+    disk = b"".join(file.read_bytes() for file in host.data.glob(f"volumes/{NAME}_*/_data/**/names.dets"))
+    return all(queue.encode() in disk for queue in queues)
 
 
 def _names_after(stack: Stack, name: str, host: Host) -> float:
