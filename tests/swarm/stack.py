@@ -166,17 +166,6 @@ class Stack:
         """What happened, as far as the coordinator remembers it."""
         return self.ask("history", host=host).stdout.splitlines()
 
-    def are_on_disk(self, queues: list[str]) -> bool:
-        """Does every broker's disk know its replicas? RabbitMQ writes that down up to three seconds late: a queue whose
-        members all lose their power before that begins anew, without its messages (3.10.8, 4.3.6)."""
-        look = " && ".join(f"grep -qaF {name} /var/lib/rabbitmq/mnesia/*/quorum/*/names.dets" for name in queues)
-        hosts = {name: self.host_of(name) for name in BROKERS}
-        return all(
-            host is not None
-            and host.run("docker", "exec", self.container(name, host), "sh", "-c", look).returncode == 0
-            for name, host in hosts.items()
-        )
-
     def await_new_container(self, service: str, host: Host, old: str, seconds: float = SERVE_SECONDS) -> str:
         return wait_until(
             lambda: new if (new := self.container(service, host)) and new != old else "",
