@@ -173,9 +173,9 @@ def _ran_at(host: Host, name: str) -> float:
         running = ["--filter", "desired-state=running", "--format", "{{.ID}}"]
         task = host.run("docker", "service", "ps", *running, f"{NAME}_{name}").stdout.strip()
         state = host.run(
-            "docker", "inspect", "--format", "{{.Status.State}} {{.Status.Timestamp}}", task
+            "docker", "inspect", "--format", "{{.Status.State}} {{json .Status.Timestamp}}", task
         ).stdout.split()
-        return state[1] if state[:1] == ["running"] else ""
+        return state[1].strip('"') if state[:1] == ["running"] else ""
 
     at = wait_until(found, BACK_SECONDS, f"the task of {name} runs")
     return datetime.fromisoformat(f"{at[:19]}+00:00").timestamp()
