@@ -168,6 +168,7 @@ class Agent:
             state=decision.state,
             held=decision.held,
             wanted=o.wanted_stamp,
+            stamp=o.broker.stamp,
             missed=missed_by(o)[o.me],
             drained=o.drained,
             notes=self._notes(o),

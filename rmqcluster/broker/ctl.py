@@ -1,7 +1,7 @@
 """RabbitMQ's own tools, for acts: bounded in time, answers as terms or JSON, secrets on stdin alone.
 
-- The node is chosen by RABBITMQ_NODENAME: from 4.0 on, any switch beside `import_definitions` closes stdin,
-  and the command hangs or crashes.
+- What is secret goes in as an expression on the stdin of a bare `eval`, the node chosen by RABBITMQ_NODENAME: from 4.0
+  on, the tool has no stdin when there is any switch, and 4.0.5 has none for `import_definitions` either. It hangs then.
 - 4.x prints log lines of the server on the tools' stdout: an answer is the last thing that parses.
 - `eval` exits 0 whatever the term says, so every expression used here answers with base64 of JSON.
 """
@@ -46,6 +46,14 @@ base64:encode(iolist_to_binary(rabbit_json:encode(#{
     members => Text(Fun(list_members, all)), running => Text(Fun(list_running, all_running)),
     ours => Global(rmqcluster), broker_cluster_id => Global(internal_cluster_id), users => Users})))."""
 
+# As the broker's own `load_definitions` and its HTTP API read it.
+_IMPORT = """
+Said = (catch begin {ok, Content} = rabbit_json:try_decode(base64:decode(<<"%s">>)),
+    rabbit_definitions:import_parsed(Content) end),
+base64:encode(iolist_to_binary(rabbit_json:encode(
+    case Said of ok -> <<>>; _ -> unicode:characters_to_binary(io_lib:format("~0tp", [Said])) end)))."""
+_REASON_LIMIT = 300
+
 
 class Ctl:
     """Acts on this member's own broker. Every call raises CommandFailed with the tool's own words."""
@@ -83,7 +91,9 @@ class Ctl:
     def eval_json(self, expression: str, *, deadline_seconds: float = EVAL_SECONDS) -> object:
         """The JSON that an Erlang expression answers, encoded in base64 so that nothing else can be mistaken for it."""
         flat = " ".join(expression.split())
-        output = self.run("rabbitmqctl", "eval", flat, deadline_seconds=deadline_seconds)
+        return self._answer(self.run("rabbitmqctl", "eval", flat, deadline_seconds=deadline_seconds))
+
+    def _answer(self, output: str) -> object:
         found = _ANSWER.findall(output)
         try:
             return json.loads(base64.b64decode(found[-1], validate=True))
@@ -123,8 +133,16 @@ class Ctl:
             self.run("rabbitmqctl", "start_app", deadline_seconds=APP_SECONDS)
 
     def import_definitions(self, definitions: bytes) -> None:
-        """Upsert users, virtual hosts, permissions and parameters; declare what is missing. JSON, by stdin."""
-        self.run("rabbitmqctl", "import_definitions", deadline_seconds=IMPORT_SECONDS, input_bytes=definitions)
+        """Upsert users, virtual hosts, permissions and parameters; declare what is missing. JSON, by stdin.
+
+        13 s for 1.2 MiB, 1 s for what is usual (measured on 4.0.5).
+        """
+        expression = " ".join((_IMPORT % base64.b64encode(definitions).decode()).split())
+        said = self._answer(
+            self.run("rabbitmqctl", "eval", deadline_seconds=IMPORT_SECONDS, input_bytes=expression.encode())
+        )
+        if said != "":
+            raise CommandFailed(f"{self._node} refused the definitions: {str(said)[:_REASON_LIMIT]}", exit_status=None)
 
     def delete_user(self, name: str) -> None:
         self.run("rabbitmqctl", "delete_user", name, deadline_seconds=APP_SECONDS)

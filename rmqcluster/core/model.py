@@ -164,6 +164,7 @@ class Announcement:
     held: str | None = None
     missed: frozenset[str] | None = None  # of its marker: whom its data may have outlived; None unknown
     wanted: str | None = None  # stamp of what this member is configured to provision
+    stamp: str | None = None  # stamp of what its broker carries; "" when there is none; None unknown
     drained: bool = False  # in maintenance: no client, no leader
     notes: tuple[str, ...] = ()  # of the lease holder: what its last look at the queues found
     findings: tuple[str, ...] = ()  # of the lease holder: "node words", why a wiped member is not replaced yet

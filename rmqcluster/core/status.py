@@ -161,7 +161,7 @@ class Status:
     operation: OperationStatus | None = None
     moved: Moved | None = None
     notes: tuple[str, ...] = ()
-    whole: bool | None = None  # every queue has its replicas on the members, and all of them have caught up
+    lacking: str = ""  # what keeps the cluster from being whole: no member may be stopped now; "" when it is whole
 
     @property
     def exit_code(self) -> ExitCode:
@@ -171,13 +171,6 @@ class Status:
     def proven(self) -> tuple[str, ...]:
         """Node names of the mutual, registered, beating members."""
         return tuple(member.node for member in self.members if member.proven)
-
-    @property
-    def lacking(self) -> str:
-        """What keeps the cluster from being whole, so that no member may be stopped now; "" when it is whole."""
-        if self.verdict is not Verdict.HEALTHY:
-            return self.reasons[0] if self.reasons else self.headline
-        return "" if self.whole else "the monitor has not seen yet that all replicas have caught up"
 
     @property
     def to_do(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -113,6 +113,13 @@ def identity(picture: Picture) -> Iterator[Note]:
             "the members are configured with different accounts, passwords or definitions: nothing is provisioned",
             "provisioning goes on when all live members are configured alike",
             "give all members the same MQ_* settings and definitions file, and restart them one after another",
+            restarts_mend=True,
+        )
+    elif (steward := picture.steward) and steward.stamp is not None and steward.wanted not in (None, steward.stamp):
+        kept = "others are there than are configured" if steward.stamp else "there are none yet"
+        yield Note(
+            f"accounts, permissions and queues wait to be provisioned: {kept}",
+            f"{name(steward.node)} provisions them, and tries again when that fails (its log says why)",
         )
     if len({one.cookie for one in said if one.cookie}) > 1:
         prints = ", ".join(f"{name(one.node)} {shown(one.cookie or '', 8)}" for one in said if one.cookie)

@@ -10,12 +10,16 @@ from rmqcluster.core.status_members import describe_members, known_views
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One thing that is to be told. What is `harmless` is shown and makes nothing degraded."""
+    """One thing that is to be told. What is `harmless` is shown and makes nothing degraded.
+
+    `restarts_mend` it: no reason against restarting members one after another.
+    """
 
     reason: str
     next: str = ""
     do: str = ""
     harmless: bool = False
+    restarts_mend: bool = False
 
 
 @dataclass(frozen=True, slots=True)

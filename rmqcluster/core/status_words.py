@@ -59,7 +59,7 @@ def summarise(sources: Sources) -> Status:
         operation=_operation(picture),
         moved=_moved(sources),
         notes=_unique(note.reason for note in found if note.harmless),
-        whole=picture.is_whole,
+        lacking=_lacking(picture, verdict, bad),
     )
 
 
@@ -69,6 +69,13 @@ def _verdict(picture: Picture, has_reasons: bool) -> Verdict:
         may_serve = picture.undecided and picture.serving + picture.undecided >= picture.needed
         return Verdict.UNKNOWN if nothing_read or may_serve else Verdict.UNAVAILABLE
     return Verdict.DEGRADED if has_reasons else Verdict.HEALTHY
+
+
+def _lacking(picture: Picture, verdict: Verdict, bad: Iterable[Note]) -> str:
+    reasons = [shown(note.reason) for note in bad if not note.restarts_mend]
+    if reasons or verdict in (Verdict.UNKNOWN, Verdict.UNAVAILABLE):
+        return reasons[0] if reasons else _headline(picture, verdict)
+    return "" if picture.is_whole else "the monitor has not seen yet that all replicas have caught up"
 
 
 def _headline(picture: Picture, verdict: Verdict) -> str:

@@ -181,6 +181,7 @@ def decode_announcement(raw: str) -> Announcement:
         held=f.optional_text("held"),
         missed=f.optional_nodes("missed"),
         wanted=f.optional_word("wanted"),
+        stamp=f.optional_text("stamp"),
         drained=f.optional_bool("drained") or False,
         notes=f.remarks("notes"),
         findings=f.remarks("findings"),

@@ -86,14 +86,20 @@ def test_a_timeout_is_unknown_not_failed() -> None:
 
 
 def test_definitions_go_in_by_stdin_alone() -> None:
-    """No switch beside the command (4.x would hang), nothing of the content in arguments or errors."""
-    tools = Tools({"import_definitions": Done(65, stderr=b"Error:\nbad\n")})
-    with pytest.raises(CommandFailed, match=r"exit 65\): bad") as failed:
+    """A bare `eval` (with more words 4.x has no stdin); nothing of the content in arguments or errors."""
+    tools = Tools({"eval": Done(stdout=term("{error,no_vhost}"))})
+    with pytest.raises(CommandFailed, match=r"refused the definitions: \{error,no_vhost\}") as failed:
         ctl(tools).import_definitions(b'{"users": "canary"}')
 
-    assert tools.ran == [["import_definitions"]]
-    assert tools.inputs == [b'{"users": "canary"}']
+    assert tools.ran == [["eval"]]
+    assert base64.b64encode(b'{"users": "canary"}') in tools.inputs[0]
+    assert b"\n" not in tools.inputs[0]
     assert "canary" not in str(failed.value)
+
+
+def test_an_import_that_was_taken_says_nothing() -> None:
+    """The broker's `ok` is empty; anything else is its reason."""
+    ctl(Tools({"eval": Done(stdout=term(""))})).import_definitions(b"{}")
 
 
 def test_join_never_touches_a_member() -> None:

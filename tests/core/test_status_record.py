@@ -7,7 +7,7 @@ import pytest
 from test_status_words import ALL, REPLACE, SITUATIONS, A, B, C, said, status, store, view, without_c
 
 from rmqcluster.core.model import BrokerPhase, Lease, Policy, StoreView
-from rmqcluster.core.status import Moved, Sources
+from rmqcluster.core.status import Moved, Sources, Verdict
 from rmqcluster.core.status_format import clock, shown, utc
 from rmqcluster.core.status_members import is_mutual, is_running
 from rmqcluster.core.status_text import health_text, status_text
@@ -73,30 +73,53 @@ def looked(whole: frozenset[str], **changes: object) -> StoreView:
     return replace(store({**known}, lease=Lease(A, f"i-{A}", 14)), **changes)  # type: ignore[arg-type]
 
 
+NOT_SEEN = "the monitor has not seen yet that all replicas have caught up"
+
+
 @pytest.mark.parametrize(
-    ("reading", "whole"),
+    ("reading", "lacking"),
     [
-        (looked(RUNS), True),
-        (looked(RUNS | {"i-of-before"}), True),
-        (looked(RUNS - {f"i-{C}"}), False),
-        (looked(frozenset()), False),
-        (looked(RUNS, lease=None), None),
-        (looked(RUNS, lease=Lease(B, f"i-{B}", 14)), False),
-        (looked(RUNS, lease=Lease("rabbit@monitor", "i-monitor", 14)), True),
-        (None, None),
+        (looked(RUNS), ""),
+        (looked(RUNS | {"i-of-before"}), ""),
+        (looked(RUNS - {f"i-{C}"}), NOT_SEEN),
+        (looked(frozenset()), NOT_SEEN),
+        (looked(RUNS, lease=None), NOT_SEEN),
+        (looked(RUNS, lease=Lease(B, f"i-{B}", 14)), NOT_SEEN),
+        (looked(RUNS, lease=Lease("rabbit@monitor", "i-monitor", 14)), ""),
     ],
 )
-def test_whole_is_what_the_steward_saw_with_these_instances(reading: StoreView | None, whole: bool | None) -> None:
-    """Every run that is announced must be among those of the steward's last look; nobody to say so is unknown."""
-    assert status(reading).whole is whole
+def test_whole_is_what_the_steward_saw_with_these_instances(reading: StoreView, lacking: str) -> None:
+    """Every run that is announced must be among those of the steward's last look; nobody to say so is not whole."""
+    assert status(reading).lacking == lacking
 
 
 def test_lacking_says_the_worst_first() -> None:
-    """Nothing is lacking in a healthy cluster that was seen whole; else the first reason, else the look that lacks."""
-    assert status(looked(RUNS)).lacking == ""
-    assert status(looked(frozenset())).lacking == "the monitor has not seen yet that all replicas have caught up"
+    """What makes the cluster worse than healthy is told before the look that lacks."""
     assert status(without_c(lease=Lease(A, f"i-{A}", 14))).lacking.startswith("rabbit@c ")
     assert status(None).lacking != ""
+
+
+def test_other_accounts_keep_no_cluster_from_being_whole() -> None:
+    """Members that are restarted one after another with new accounts differ meanwhile; the next one may go."""
+    known = {n: said(n, whole=RUNS if n == A else frozenset(), wanted="new" if n == C else "old") for n in ALL}
+    found = status(store(known, lease=Lease(A, f"i-{A}", 14)))
+
+    assert found.verdict is Verdict.DEGRADED
+    assert found.lacking == ""
+
+
+@pytest.mark.parametrize(
+    ("stamp", "reason"),
+    [("", "there are none yet"), ("old", "others are there than are configured"), ("new", ""), (None, "")],
+)
+def test_accounts_that_are_not_there_are_no_health(stamp: str | None, reason: str) -> None:
+    """Clients could not log in: it is said, and not whole, until the broker carries what all are configured for."""
+    known = {n: said(n, whole=RUNS if n == A else frozenset(), wanted="new", stamp=stamp) for n in ALL}
+    found = status(store(known, lease=Lease(A, f"i-{A}", 14)))
+
+    assert found.verdict is (Verdict.DEGRADED if reason else Verdict.HEALTHY)
+    assert reason in found.lacking
+    assert bool(found.lacking) is bool(reason)
 
 
 def test_unknown_is_null_never_false() -> None:
