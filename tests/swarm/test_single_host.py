@@ -56,10 +56,13 @@ def test_the_failover_test_passes_against_it(stack: Stack) -> None:
 
 @pytest.mark.smoke
 def test_x3_up_restarts_one_broker_after_the_other(stack: Stack) -> None:
-    """X3: `make up` with one changed line shows it, and the next broker goes only when the last has caught up."""
-    host = stack.swarm.manager
+    """X3: `make up` with one changed line shows it, and the next broker goes only when the last has caught up.
+
+    Here also a changed password: it holds when all are through, though they are configured differently meanwhile.
+    """
+    host, worker, password = stack.swarm.manager, "worker1", "another-password-of-the-worker"
     before = {name: stack.container(name, host) for name in BROKERS}
-    stack.set(RMQCLUSTER_SETTLE_SECONDS="5")
+    stack.set(RMQCLUSTER_SETTLE_SECONDS="5", MQ_NODE1_PASS=password)
     with stack.under_load():
         said = stack.make("up")
     after = {name: stack.container(name, host) for name in BROKERS}
@@ -68,6 +71,7 @@ def test_x3_up_restarts_one_broker_after_the_other(stack: Stack) -> None:
     assert re.findall(r"restarted \((\d) of 3\)", said) == ["1", "2", "3"]
     assert all(before[name] != after[name] for name in BROKERS)
     assert "rabbitmq1: healthy" in said
+    host.docker("exec", after["rabbitmq2"], "rabbitmqctl", "authenticate_user", worker, password)
 
 
 def test_x2_a_raw_deployment_restarts_all_at_once_and_recovers(stack: Stack) -> None:
