@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rmqcluster.errors import ConfigurationError, OperationRefused
+from rmqcluster.errors import CommandFailed, ConfigurationError, OperationRefused
 from rmqcluster.swarm import containers, images, preflight, rendering
 from rmqcluster.swarm.engine import Engine
 from rmqcluster.swarm.images import Chosen
-from rmqcluster.swarm.inside import Inside
+from rmqcluster.swarm.inside import POSTGRES, Inside, postgres_tool
 from rmqcluster.swarm.preflight import Lack
 from rmqcluster.swarm.project import Project, brokers
 from rmqcluster.swarm.replacing import replaced
@@ -63,7 +63,7 @@ def _told(lack: Lack) -> str:
 
 
 def up(prepared: Prepared, engine: Engine, inside: Inside, say: Say) -> None:
-    """Deploy what differs and wait until the cluster is whole. Raises NotRunning, NotWhole."""
+    """Deploy what differs and wait until the cluster is whole. Raises NotRunning, NotWhole, CommandFailed."""
     project, stack = prepared.project, rendering.marked(prepared.stack)
     name, services = project.stack, engine.services(project.stack)
     _say_images(prepared, engine, say)
@@ -93,6 +93,19 @@ def up(prepared: Prepared, engine: Engine, inside: Inside, say: Say) -> None:
         roll(engine, name, rolled, deploy, inside, say)
     await_whole(inside, say, "for the cluster", HEALTHY_SECONDS)
     _remove_old_names(project, stack, engine)
+    if POSTGRES in together:
+        _log_in_to_postgres(inside, str(stack["services"][POSTGRES]["environment"]["POSTGRES_DB"]))
+
+
+def _log_in_to_postgres(inside: Inside, database: str) -> None:
+    """Its volume may be from before: the user, password and database of the first start stay."""
+    said = inside.run(POSTGRES, postgres_tool("psql", "-d", database, "-qAtc", "select 1"))
+    if said.code != 0:
+        raise CommandFailed(
+            f"PostgreSQL runs, and what .env has for it does not open it: {said.err.strip()}. Its volume keeps the "
+            "POSTGRES_USER, POSTGRES_PASS and POSTGRES_DB of its first start: put those back and type make up",
+            exit_status=said.code,
+        )
 
 
 def _changes(prepared: Prepared, labels: Mapping[str, str], name: str, say: Say) -> bool:

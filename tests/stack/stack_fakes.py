@@ -1,6 +1,6 @@
 """Swarm as far as rolling and waiting see it: services with tasks, in memory; time passes as a test says."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -113,8 +113,13 @@ class FakeInside:
     answers: list[Said | EngineUnavailable] = field(default_factory=list)  # to `wait --whole`; afterwards it is whole
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
+    logged_in: Said = field(default_factory=lambda: Said(0, "1", ""))  # what PostgreSQL says to a visitor
+
     def status(self) -> dict[str, Any] | None:
         return self.told
+
+    def run(self, service: str, argv: Sequence[str]) -> Said:
+        return self.logged_in
 
     def rmqcluster(self, *arguments: str) -> Said:
         self.asked.append(arguments)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from stack_fakes import STACK, FakeEngine, FakeInside, node, task
 
-from rmqcluster.errors import ExitCode, OperationRefused
+from rmqcluster.errors import CommandFailed, ExitCode, OperationRefused
 from rmqcluster.swarm import rendering, rolling, up, waiting
 from rmqcluster.swarm.containers import Said
 from rmqcluster.swarm.facts import EngineUnavailable
@@ -362,3 +362,12 @@ def test_consoles_are_where_the_brokers_run(engine: FakeEngine) -> None:
 
     lines = up.consoles(Project(Path(), {}), engine, {"services": services})  # type: ignore[arg-type]
     assert lines == ["rabbitmq1  http://10.0.0.1:15672/", "rabbitmq2  http://127.0.0.1:15672/"]
+
+
+def test_up_says_when_postgres_has_another_password(inside: FakeInside, tmp_path: Path) -> None:
+    """A volume keeps what its first start was given; clients with the new password would be refused."""
+    wanted = prepared(tmp_path)
+    wanted.stack["services"]["postgres"] = {"image": "p:1", "environment": {"POSTGRES_DB": "db"}, "deploy": {}}
+    inside.logged_in = Said(2, "", "psql: password authentication failed\n")
+    with pytest.raises(CommandFailed, match="password authentication failed"):
+        brought_up(wanted, FakeEngine(), inside)
