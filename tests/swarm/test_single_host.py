@@ -149,6 +149,7 @@ def test_redis_is_killed_and_flushed_without_harm(stack: Stack) -> None:
         goes_on(ledger)
         stack.make("redis-flush")
         goes_on(ledger)
+    stack.await_whole()
 
 
 def test_every_part_is_shown(stack: Stack) -> None:
