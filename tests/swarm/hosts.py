@@ -27,6 +27,11 @@ class HostNetwork(Network):
         """Of the bridge, and unique to this run."""
         return self._id
 
+    @property
+    def bridge_address(self) -> str:
+        """This machine, as all hosts reach it: a name server there answers or refuses, and is not merely silent."""
+        return f"{self._subnet}.1"
+
     def close(self) -> None:
         while subprocess.run([*FILTER, "--check", *self._passes()], capture_output=True, check=False).returncode == 0:
             _filter("--delete", *self._passes())
@@ -75,7 +80,8 @@ class Host(Engine):
     """Its name is its host name, and the name of its machine in the network."""
 
     def __init__(self, name: str, directory: Path, cgroup: str, network: HostNetwork) -> None:
-        super().__init__(name, directory, ["--cgroup-parent", f"/{cgroup}"], lambda: network.inside(name))
+        options = ["--cgroup-parent", f"/{cgroup}", "--dns", network.bridge_address]
+        super().__init__(name, directory, options, lambda: network.inside(name))
         self.cgroup = cgroup
         self.address = network.address(name)
         self.is_cut = False
