@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine import COMMAND_SECONDS, Engine
+from names import NameServer
 from network import PREFIX, Network
 
 FILTER = ("iptables", "--wait", "10")
@@ -16,11 +17,13 @@ class HostNetwork(Network):
 
     def __init__(self, machines: Sequence[str]) -> None:
         self._silent: set[str] = set()
+        self._names: NameServer | None = None
         super().__init__(machines)
 
     def _build(self) -> None:
         super()._build()
         _filter("--insert", *self._passes())
+        self._names = NameServer(self.bridge_address)
 
     @property
     def name(self) -> str:
@@ -29,10 +32,13 @@ class HostNetwork(Network):
 
     @property
     def bridge_address(self) -> str:
-        """This machine, as all hosts reach it: a name server there answers or refuses, and is not merely silent."""
+        """This machine, as all hosts reach it: their name server."""
         return f"{self._subnet}.1"
 
     def close(self) -> None:
+        if self._names is not None:
+            self._names.close()
+            self._names = None
         while subprocess.run([*FILTER, "--check", *self._passes()], capture_output=True, check=False).returncode == 0:
             _filter("--delete", *self._passes())
         super().close()
