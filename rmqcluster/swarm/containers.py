@@ -34,6 +34,7 @@ CODE_SECONDS, CODE_LOOK_SECONDS = 3.0, 0.05
 LIFE_SECONDS = 3600  # of a one-shot container whose asker has died
 UNLIMITED = 1024 * 1024
 SOCKET = "/var/run/docker.sock"
+READABLE_LOG = {"type": "json-file"}  # whatever this engine sends its logs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +255,12 @@ def one_shots(engine: Engine, stack: str) -> list[str]:
 def open_files_limit(engine: Engine, image: str) -> int:
     """How many open files the engine of this host lets a container have at the most."""
     with told():
-        said = engine.client.containers.run(
-            image, ["-c", "ulimit -Hn"], entrypoint="sh", network_mode="none", remove=True, tty=False
+        asked = engine.client.containers.run(
+            image, ["-c", "ulimit -Hn"], entrypoint="sh", network_mode="none", log_config=READABLE_LOG, detach=True
         )
-    text = bytes(said).decode("utf-8", "replace").strip()
+        try:
+            asked.wait(timeout=COMMAND_SECONDS)
+            text = bytes(asked.logs()).decode("utf-8", "replace").strip()
+        finally:
+            asked.remove(v=True, force=True)  # with the volume that the image declares
     return int(text) if text.isdigit() else UNLIMITED

@@ -391,3 +391,39 @@ def test_down_waits_for_containers_that_stop(
     with pytest.raises(Exception, match=r"1 containers of fog are still there after 0\.1 s"):
         down(engine)
     assert server.changes == []
+
+
+@pytest.mark.parametrize(("said", "limit"), [("524288\n", 524288), ("unlimited\n", containers.UNLIMITED)])
+def test_who_is_asked_for_the_limit_leaves_nothing_behind(
+    server: EngineServer, engine: Engine, said: str, limit: int
+) -> None:
+    """The container goes with the volume that its image declares, and its log can be read on every engine."""
+    server.answers |= {
+        "POST /containers/create": (201, {"Id": "c1"}),
+        "GET /containers/c1/json": (200, {"Id": "c1", "Config": {"Tty": False}}),
+        "POST /containers/c1/start": (204, b""),
+        "POST /containers/c1/wait": (200, {"StatusCode": 0}),
+        "GET /containers/c1/logs": (200, frame(said)),
+        "DELETE /containers/c1": (204, b""),
+    }
+    assert containers.open_files_limit(engine, "rmqcluster:latest") == limit
+    assert server.bodies[0]["HostConfig"]["LogConfig"]["Type"] == "json-file"
+    (removed,) = (address for address in server.asked if "force=True" in address)
+    assert "v=True" in removed
+
+
+def test_a_limit_that_nobody_tells_is_given_up(
+    server: EngineServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that does not end holds `make up` up for a time, not for ever, and is removed."""
+    monkeypatch.setattr(containers, "COMMAND_SECONDS", 0.1)
+    server.answers |= {
+        "POST /containers/create": (201, {"Id": "c1"}),
+        "GET /containers/c1/json": (200, {"Id": "c1"}),
+        "POST /containers/c1/start": (204, b""),
+        "POST /containers/c1/wait": lambda: (time.sleep(1), (200, {"StatusCode": 0}))[1],
+        "DELETE /containers/c1": (204, b""),
+    }
+    with pytest.raises(EngineUnavailable):
+        containers.open_files_limit(engine, "rmqcluster:latest")
+    assert server.changes[-1] == "DELETE /containers/c1"
