@@ -93,4 +93,4 @@ class Inside:
         """A command with this process' own input and output; its exit code."""
         flags = ["-i", "-t"] if terminal else ["-i"]
         command = [self._engine.program(), "exec", *flags, self.container(*services), *argv]
-        return subprocess.run(command, env=dict(self._engine.environment), check=False).returncode
+        return subprocess.run(command, env=self._engine.program_environment(), check=False).returncode

@@ -21,7 +21,8 @@ class NotRunning(RmqclusterError):
 
 
 MENDS = {
-    "No such image": "that host has not loaded the image: docker save IMAGE | ssh HOST docker load",
+    "No such image": "that host has not loaded the image (docker save IMAGE | ssh HOST docker load), or may not "
+    "pull it (docker login; docker service update --with-registry-auth SERVICE)",
     "no suitable node": "no host fulfils its placement, has its port free and memory left: docker node ls",
     "host-mode port already in use": "another container has its console port on that host: see .env, …_CONSOLE_PORT",
     "rlimit": "the engine's own limit of open files is lower: set BROKER_NOFILE in .env to what it allows",

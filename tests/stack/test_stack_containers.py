@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from engine_server import EngineServer, frame
 
-from rmqcluster.errors import ExitCode
+from rmqcluster.errors import CommandFailed, ExitCode
 from rmqcluster.swarm import acts, containers
 from rmqcluster.swarm import engine as engine_module
 from rmqcluster.swarm.engine import Engine
@@ -427,3 +428,39 @@ def test_a_limit_that_nobody_tells_is_given_up(
     with pytest.raises(EngineUnavailable):
         containers.open_files_limit(engine, "rmqcluster:latest")
     assert server.changes[-1] == "DELETE /containers/c1"
+
+
+@pytest.fixture
+def docker_program(tmp_path: Path, server: EngineServer) -> Iterator[Engine]:
+    """An engine whose command-line client writes down what it is given; it fails when the stack is called `bad`."""
+    program = tmp_path / "docker"
+    words = 'echo "$DOCKER_HOST $*" >"$0.given"; cat >"$0.read"; case $* in *bad) echo no such thing >&2; exit 3;; esac'
+    program.write_text(f"#!/bin/sh\n{words}\n")
+    program.chmod(0o755)
+    made = Engine({**server.environment, "PATH": f"{tmp_path}:/usr/bin:/bin"})
+    yield made
+    made.close()
+
+
+def test_a_deployment_hands_on_the_login_of_the_registry(docker_program: Engine, tmp_path: Path) -> None:
+    """Other hosts pull a private image; the file is read from the input, and the same engine is meant."""
+    docker_program.deploy("fog", "services: {}", str(tmp_path))
+    host, _, words = (tmp_path / "docker.given").read_text().strip().partition(" ")
+
+    assert words == "stack deploy --resolve-image never --with-registry-auth -c - fog"
+    assert host == docker_program.environment["DOCKER_HOST"]
+    assert (tmp_path / "docker.read").read_text() == "services: {}"
+
+
+def test_a_deployment_that_fails_is_told(docker_program: Engine, tmp_path: Path) -> None:
+    """In the program's own words."""
+    with pytest.raises(CommandFailed, match="docker stack deploy failed: no such thing"):
+        docker_program.deploy("bad", "services: {}", str(tmp_path))
+
+
+@pytest.mark.parametrize("given", [{}, {"DOCKER_HOST": ""}])
+def test_the_program_asks_the_engine_that_the_sdk_asks(engine: Engine, given: dict[str, str]) -> None:
+    """Without DOCKER_HOST the program would go where its current context leads, to another Swarm perhaps."""
+    engine.environment = given
+
+    assert engine.program_environment()["DOCKER_HOST"] == "unix:///var/run/docker.sock"
