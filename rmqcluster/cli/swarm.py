@@ -115,9 +115,9 @@ def up_command() -> int:
         prepared = up.prepare(found, here.engine)
         up.up(prepared, here.engine, here.inside, say)
         code = _health(here)
-        for line in up.consoles(prepared.project, here.engine, prepared.stack):
+        for line in report.consoles(here.engine, here.stack):
             say(line)
-        say(credentials(found))
+        say(credentials())
         say(f"clients inside {found.network} use amqp://rabbitmq:5672")
         return code
 
@@ -191,9 +191,12 @@ def health(watch: bool) -> int:
             return code
 
 
-def credentials(found: Project) -> str:
-    user = found.variables.get("MQ_ADMIN_USER", "admin")
-    return f"user {user}, password MQ_ADMIN_PASS in {project.dotenv(found.directory, os.environ)}"
+def credentials() -> str:
+    """Where they are: `.env` is with whoever deployed, and may not be here."""
+    path = project.dotenv(Path.cwd(), os.environ)
+    user = project.variables_here(Path.cwd(), os.environ).get("MQ_ADMIN_USER", "admin")
+    where = str(path) if path.exists() else ".env, where the stack was deployed"
+    return f"user {user}, password MQ_ADMIN_PASS in {where}"
 
 
 def _health(here: Place) -> int:

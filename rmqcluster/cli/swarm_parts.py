@@ -9,7 +9,7 @@ import click
 
 from rmqcluster.cli.swarm import Place, ask, credentials, place, say, yes_option
 from rmqcluster.errors import ExitCode
-from rmqcluster.swarm import inside, project, report, up
+from rmqcluster.swarm import inside, project, report
 from rmqcluster.swarm.containers import Said
 from rmqcluster.swarm.facts import EngineUnavailable, Service
 from rmqcluster.swarm.inside import BROKERS, POSTGRES, REDIS
@@ -175,10 +175,9 @@ def debug() -> int:
 def ui() -> int:
     """Where the management consoles are."""
     with place() as here:
-        found = project.find(Path.cwd(), os.environ)
-        lines = up.consoles(found, here.engine, found.render())
+        lines = report.consoles(here.engine, here.stack)
         click.echo("\n".join(lines) if lines else f"no broker of stack {here.stack} runs. Type:  make status")
-        say(credentials(found))
+        say(credentials())
         if lines and os.environ.get("DISPLAY"):
             click.launch(lines[0].split()[1])
         return 0 if lines else int(ExitCode.UNAVAILABLE)

@@ -260,6 +260,7 @@ def _service(found: Mapping[str, Any], stack: str) -> Service:
     spec, update = found["Spec"], found.get("UpdateStatus") or {}
     template = dict(spec["TaskTemplate"])
     placement = template.pop("Placement", None) or {}
+    ports = spec.get("EndpointSpec", {}).get("Ports") or ()
     return Service(
         id=str(found["ID"]),
         name=str(spec["Name"]).removeprefix(f"{stack}_"),
@@ -270,6 +271,8 @@ def _service(found: Mapping[str, Any], stack: str) -> Service:
         update_words=str(update.get("Message", "")),
         template=json.dumps(template, sort_keys=True),
         constraints=tuple(placement.get("Constraints") or ()),
+        ports={int(one["TargetPort"]): int(one["PublishedPort"]) for one in ports if one.get("PublishedPort")},
+        replicas=int(spec.get("Mode", {}).get("Replicated", {}).get("Replicas", 1)),
     )
 
 

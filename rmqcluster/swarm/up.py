@@ -165,16 +165,3 @@ def _remove_old_names(project: Project, stack: rendering.Stack, engine: Engine) 
     configs = {str(one["name"]) for one in stack["configs"].values()}
     engine.remove_secrets([key for name, key in engine.secrets(project.stack).items() if name not in secrets])
     engine.remove_configs([key for name, key in engine.configs(project.stack).items() if name not in configs])
-
-
-def consoles(project: Project, engine: Engine, stack: rendering.Stack) -> list[str]:
-    """`rabbitmq1  http://10.0.0.11:15672/` for each broker: on the host where it runs."""
-    addresses = {node.id: node.address for node in engine.nodes()}
-    services, lines = engine.services(project.stack), []
-    for name in brokers(stack):
-        running = [task for task in engine.tasks(services[name].id) if task.runs] if name in services else []
-        port = next((one["published"] for one in stack["services"][name]["ports"] if one["target"] == 15672), None)
-        if running and port:
-            address = addresses.get(running[0].node_id) or "127.0.0.1"
-            lines.append(f"{name}  http://{'127.0.0.1' if address == '0.0.0.0' else address}:{port}/")  # noqa: S104
-    return lines

@@ -300,3 +300,27 @@ def test_who_ignores_a_closed_terminal_goes_on(
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_the_consoles_are_found_without_dotenv(deployed: EngineServer, run: Run) -> None:
+    """Any manager tells them as the services publish them; the password is where the stack was deployed."""
+    broker = {
+        "Name": "fog_rabbitmq2",
+        "TaskTemplate": TEMPLATE,
+        "Labels": {"rmqcluster.role": "broker"},
+        "EndpointSpec": {"Ports": [{"TargetPort": 15672, "PublishedPort": 25673, "PublishMode": "host"}]},
+    }
+    task = {"ID": "t", "NodeID": "n1", "DesiredState": "running", "Status": {"State": "running"}}
+    node = {"ID": "n1", "Spec": {}, "Status": {"State": "ready", "Addr": "10.0.0.7"}}
+    deployed.answers |= {
+        "GET /services": (200, [{"ID": "s", "Version": {"Index": 1}, "Spec": broker}]),
+        "GET /tasks": (200, [task]),
+        "GET /nodes": (200, [node]),
+    }
+    code, out, _ = run("ui", DISPLAY="", **given(deployed))
+
+    assert code == 0
+    assert out.splitlines() == [
+        "rabbitmq2  http://10.0.0.7:25673/",
+        "user admin, password MQ_ADMIN_PASS in .env, where the stack was deployed",
+    ]

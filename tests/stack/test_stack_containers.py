@@ -268,6 +268,17 @@ def test_a_service_is_its_tasks_description_apart_from_placement(server: EngineS
     assert services["b"].constraints == ("node.role == manager",)
 
 
+def test_a_service_says_its_ports_and_how_many_tasks_it_wants(server: EngineServer, engine: Engine) -> None:
+    """Ports as the hosts have them; one that Swarm chooses later is not known yet."""
+    ports = [{"TargetPort": 15672, "PublishedPort": 15674, "PublishMode": "host"}, {"TargetPort": 5672}]
+    none = service_of("b", Mode={"Replicated": {"Replicas": 0}}, EndpointSpec={"Mode": "dnsrr"})
+    server.answers["GET /services"] = (200, [service_of("a", EndpointSpec={"Ports": ports}), none])
+    services = engine.services("fog")
+
+    assert (services["a"].ports, services["a"].replicas) == ({15672: 15674}, 1)
+    assert (services["b"].ports, services["b"].replicas) == ({}, 0)
+
+
 def task_of(key: str, state: str = "running", wanted: str = "running", node: str = "n1") -> dict[str, Any]:
     return {
         "ID": key,

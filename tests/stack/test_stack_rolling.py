@@ -9,7 +9,7 @@ import pytest
 from stack_fakes import STACK, FakeEngine, FakeInside, node, task
 
 from rmqcluster.errors import CommandFailed, ExitCode, OperationRefused
-from rmqcluster.swarm import rendering, rolling, up, waiting
+from rmqcluster.swarm import rendering, report, rolling, up, waiting
 from rmqcluster.swarm.containers import Said
 from rmqcluster.swarm.facts import EngineUnavailable
 from rmqcluster.swarm.project import Project
@@ -357,10 +357,11 @@ def test_consoles_are_where_the_brokers_run(engine: FakeEngine) -> None:
     engine.hosts = (node("manager1", address="10.0.0.1"), node("manager2", address="0.0.0.0"))
     engine.running["rabbitmq2"] = [task("t", node_id="id-manager2")]
     engine.running["rabbitmq3"] = [task("t", state="failed")]
-    port = {"ports": [{"target": 5672, "published": 5}, {"target": 15672, "published": 15672}]}
-    services = {name: {**port, "deploy": {"labels": {"rmqcluster.role": "broker"}}} for name in BROKERS}
+    for name, one in engine.there.items():
+        engine.there[name] = replace(one, labels={"rmqcluster.role": "broker"}, ports={5672: 5, 15672: 15672})
+    engine.start("other", ports={15672: 1})
 
-    lines = up.consoles(Project(Path(), {}), engine, {"services": services})  # type: ignore[arg-type]
+    lines = report.consoles(engine, STACK)  # type: ignore[arg-type]
     assert lines == ["rabbitmq1  http://10.0.0.1:15672/", "rabbitmq2  http://127.0.0.1:15672/"]
 
 
