@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rmqcluster.errors import CommandFailed, ConfigurationError, OperationRefused
 from rmqcluster.swarm import containers, images, preflight, rendering
 from rmqcluster.swarm.engine import Engine
+from rmqcluster.swarm.facts import Service
 from rmqcluster.swarm.images import Chosen
 from rmqcluster.swarm.inside import POSTGRES, Inside, postgres_tool
 from rmqcluster.swarm.preflight import Lack
@@ -71,7 +72,7 @@ def up(prepared: Prepared, engine: Engine, inside: Inside, say: Say) -> None:
         _refuse_what_cannot_be_rolled(project, engine)
     _make_secrets(project, engine)
     everything = list(stack["services"])
-    changed = [one for one in everything if one in services and _changes(prepared, services[one].labels, one, say)]
+    changed = [one for one in everything if one in services and _changes(prepared, services[one], say)]
     absent = [one for one in everything if one not in services]
     directory = str(project.directory)
     if absent:
@@ -108,8 +109,12 @@ def _log_in_to_postgres(inside: Inside, database: str) -> None:
         )
 
 
-def _changes(prepared: Prepared, labels: Mapping[str, str], name: str, say: Say) -> bool:
-    found = labels.get(rendering.RENDERED_LABEL)
+def _changes(prepared: Prepared, service: Service, say: Say) -> bool:
+    name = service.name
+    if service.replicas == 0:
+        say(f"{name}: was scaled to none: it is deployed anew")
+        return True
+    found = service.labels.get(rendering.RENDERED_LABEL)
     lines = rendering.differences(rendering.described(prepared.stack, name), found)
     if lines is None:
         say(f"{name}: differs, or was deployed by other means: it is deployed anew")

@@ -267,6 +267,17 @@ def test_up_without_a_difference_deploys_nothing(inside: FakeInside, tmp_path: P
     assert len(inside.asked) == 1
 
 
+def test_up_starts_again_what_was_scaled_to_none(inside: FakeInside, tmp_path: Path) -> None:
+    """Its description does not differ, and no task would ever come: it is deployed, and nothing else is."""
+    engine = FakeEngine()
+    deployed_as(engine, prepared(tmp_path))
+    engine.there["rabbitmq2"] = replace(engine.there["rabbitmq2"], replicas=0)
+    engine.running["rabbitmq2"] = []
+
+    assert "rabbitmq2: was scaled to none" in brought_up(prepared(tmp_path), engine, inside)
+    assert engine.deployed == ["rabbitmq2"]
+
+
 def test_up_with_changed_brokers_rolls_them(inside: FakeInside, tmp_path: Path) -> None:
     """Brokers whose description differs are deployed one at a time, and nothing else is touched."""
     engine = FakeEngine()
