@@ -167,7 +167,7 @@ def restart(yes: bool) -> int:
 def status() -> int:
     """Where each service runs, and what the cluster says of itself. Exit codes as for `rmqcluster status`."""
     with place() as here:
-        say(_swarms_view(here))
+        say(swarms_view(here))
         say("")
         said = here.inside.rmqcluster("status")
         click.echo((said.out or said.err).rstrip())
@@ -210,7 +210,7 @@ def _health(here: Place) -> int:
     return said.code
 
 
-def _swarms_view(here: Place) -> str:
+def swarms_view(here: Place) -> str:
     try:
         return report.services_text(here.engine, here.stack)
     except EngineUnavailable as error:

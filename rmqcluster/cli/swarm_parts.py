@@ -3,12 +3,13 @@
 import os
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
-from rmqcluster.cli.swarm import Place, ask, credentials, place, say, yes_option
-from rmqcluster.errors import ExitCode
+from rmqcluster.cli.swarm import Place, ask, credentials, place, say, swarms_view, yes_option
+from rmqcluster.errors import ExitCode, OperationRefused
 from rmqcluster.swarm import inside, project, report
 from rmqcluster.swarm.containers import Said
 from rmqcluster.swarm.facts import EngineUnavailable, Service
@@ -47,8 +48,7 @@ def show(part: str) -> int:
 
 
 def _show(here: Place, part: str) -> int:
-    for name in PARTS[part]:
-        say(report.history_text(here.engine, here.stack, name))
+    say("\n".join(_histories(here, PARTS[part])))
     say("")
     if part == "rabbitmq":
         said = here.inside.rmqcluster("status")
@@ -60,17 +60,16 @@ def _show(here: Place, part: str) -> int:
 
 
 def _show_redis(here: Place) -> int:
-    code = 0
     for section in REDIS_FACTS:
-        said = here.inside.run(REDIS, inside.redis_cli("INFO", section))
+        said = here.inside.run(REDIS, inside.redis_cli("-e", "INFO", section))  # -e: a refusal is no success
+        if said.code:
+            click.echo((said.err or said.out).rstrip(), err=True)
+            return int(ExitCode.UNREACHABLE)
         facts = dict(line.partition(":")[::2] for line in said.out.splitlines())
         for name in REDIS_SHOWN:
             if name in facts:
                 say(f"{name}: {facts[name].strip()}")
-        code = max(code, said.code)
-        if said.code:
-            click.echo(said.err or said.out, err=True)
-    return code and int(ExitCode.UNREACHABLE)
+    return 0
 
 
 def _told(said: Said) -> int:
@@ -111,9 +110,11 @@ def logs(follow: bool, lines: int, names: tuple[str, ...]) -> int:
     """The last lines of each service, or of those that are named."""
     with place() as here:
         services = here.engine.services(here.stack)
+        if not services:
+            raise OperationRefused(f"stack {here.stack} is not deployed. Type:  make up")
         unknown = [name for name in names if name not in services]
-        if unknown or not services:
-            there = ", ".join(sorted(services)) or "none"
+        if unknown:
+            there = ", ".join(sorted(services))
             raise click.UsageError(f"no service {' '.join(unknown)} in stack {here.stack}; there are: {there}")
         chosen = [services[name] for name in sorted(services) if not names or name in names]
         if follow:
@@ -154,10 +155,10 @@ def _follow(here: Place, services: list[Service], lines: int) -> int:
 def debug() -> int:
     """Everything that helps to find a fault: tasks with their errors, doctor, explain, last lines of each service."""
     with place() as here:
-        say(report.services_text(here.engine, here.stack))
-        services = here.engine.services(here.stack)
-        for name in sorted(services):
-            say("\n" + report.history_text(here.engine, here.stack, name))
+        say(swarms_view(here))
+        services = _services(here)
+        for text in _histories(here, sorted(services)):
+            say("\n" + text)
         for words in ("status", "doctor", "explain"):
             say(f"\n== rmqcluster {words}")
             try:
@@ -169,6 +170,21 @@ def debug() -> int:
             say(f"\n== last lines of {name}")
             _print_log(here, services[name], DEBUG_LINES)
         return 0
+
+
+def _services(here: Place) -> Mapping[str, Service]:
+    """None when Swarm has no leader: what this host runs is looked at all the same."""
+    try:
+        return here.engine.services(here.stack)
+    except EngineUnavailable:
+        return {}
+
+
+def _histories(here: Place, names: Sequence[str]) -> list[str]:
+    try:
+        return [report.history_text(here.engine, here.stack, name) for name in names]
+    except EngineUnavailable as error:
+        return [f"Swarm's view is unreachable: {error}"]
 
 
 @click.command("ui")

@@ -234,6 +234,39 @@ def test_one_name_that_nobody_has_is_told(deployed: EngineServer, run: Run) -> N
     assert "rabitmq1" in err
 
 
+def test_logs_of_nothing_say_what_to_do(server: EngineServer, run: Run) -> None:
+    """A stack that is not deployed has no service that could be misspelt."""
+    code, _, err = run("logs", **given(server))
+
+    assert (code, err) == (1, "rmqcluster: stack fog is not deployed. Type:  make up\n")
+
+
+def test_redis_that_refuses_is_no_success(deployed: EngineServer, run: Run) -> None:
+    """Told once, in its own words."""
+    deployed.answers["GET /exec/x1/json"] = (200, {"Running": False, "ExitCode": 1})
+    deployed.commands.append(frame("NOAUTH Authentication required.\n"))
+    code, _, err = run("show", "redis", **given(deployed))
+
+    assert (code, err) == (69, "NOAUTH Authentication required.\n")
+    assert deployed.bodies[0]["Cmd"][-3:] == ["-e", "INFO", "server"]
+
+
+@pytest.mark.parametrize("arguments", [("debug",), ("show", "rabbitmq")])
+def test_without_swarms_managers_this_host_is_looked_at(
+    deployed: EngineServer, run: Run, arguments: tuple[str, ...]
+) -> None:
+    """Most managers are lost: what Swarm would say is said to be unreachable, and the container here is asked."""
+    lost = (503, {"message": "The swarm does not have a leader"})
+    deployed.answers |= {f"GET /{what}": lost for what in ("services", "tasks", "nodes")}
+    deployed.commands += [frame(f"words {number}\n") for number in range(3)]
+    code, out, _ = run(*arguments, **given(deployed))
+
+    assert code == 0
+    assert "Swarm's view is unreachable: Docker refused: The swarm does not have a leader" in out
+    assert "words 0" in out
+    assert ("words 2" in out) is (arguments == ("debug",))
+
+
 def test_down_of_nothing_is_fine(server: EngineServer, run: Run) -> None:
     """Twice down is down."""
     assert run("down", "--yes", **given(server))[0] == 0
