@@ -32,7 +32,7 @@ class Place:
 @contextmanager
 def place() -> Iterator[Place]:
     """Without a `.env` as well: what runs is looked at and ended by the stack's name alone."""
-    stack = _stack_name()
+    stack = project_here().stack
     engine = Engine(os.environ)
     try:
         with _ended_in_order(), Inside(engine, stack) as inside:
@@ -59,8 +59,8 @@ def _ended_in_order() -> Iterator[None]:
             signal.signal(one, before[one])
 
 
-def _stack_name() -> str:
-    return Project(Path.cwd(), project.variables_here(Path.cwd(), os.environ)).stack
+def project_here() -> Project:
+    return Project(Path.cwd(), project.variables_here(Path.cwd(), os.environ))
 
 
 def say(words: str) -> None:
@@ -142,7 +142,7 @@ def clean(typed: str | None) -> int:
             typed = click.prompt("Type the stack's name to go on", default="", show_default=False)
         if typed != here.stack:
             raise OperationRefused(f"{typed!r} is not the name of this stack. Nothing was changed")
-        image = up.broker_image(project.variables_here(Path.cwd(), os.environ), here.engine)
+        image = up.broker_image(project_here(), here.engine)
         acts.down(here.engine, here.stack, say)
         if not acts.remove_volumes(here.engine, here.stack, image, say):
             return int(ExitCode.DEGRADED)
@@ -194,7 +194,7 @@ def health(watch: bool) -> int:
 def credentials() -> str:
     """Where they are: `.env` is with whoever deployed, and may not be here."""
     path = project.dotenv(Path.cwd(), os.environ)
-    user = project.variables_here(Path.cwd(), os.environ).get("MQ_ADMIN_USER", "admin")
+    user = project_here().variables.get("MQ_ADMIN_USER", "admin")
     where = str(path) if path.exists() else ".env, where the stack was deployed"
     return f"user {user}, password MQ_ADMIN_PASS in {where}"
 

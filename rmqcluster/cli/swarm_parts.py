@@ -4,13 +4,12 @@ import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import click
 
-from rmqcluster.cli.swarm import Place, ask, credentials, place, say, swarms_view, yes_option
+from rmqcluster.cli.swarm import Place, ask, credentials, place, project_here, say, swarms_view, yes_option
 from rmqcluster.errors import ExitCode, OperationRefused
-from rmqcluster.swarm import inside, project, report
+from rmqcluster.swarm import inside, report
 from rmqcluster.swarm.containers import Said
 from rmqcluster.swarm.facts import EngineUnavailable, Service
 from rmqcluster.swarm.inside import BROKERS, POSTGRES, REDIS
@@ -255,7 +254,7 @@ def drop_database(name: str, yes: bool) -> int:
 
 
 def _database(name: str) -> str:
-    return name or project.variables_here(Path.cwd(), os.environ).get("POSTGRES_DB") or "schedulerdb"
+    return name or project_here().variables.get("POSTGRES_DB") or "schedulerdb"
 
 
 COMMANDS = (

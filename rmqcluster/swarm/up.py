@@ -1,12 +1,11 @@
 """From an initialised Swarm to a healthy stack; on a running one, from the old description to the new one."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rmqcluster.errors import CommandFailed, ConfigurationError, OperationRefused
 from rmqcluster.swarm import containers, images, preflight, rendering
 from rmqcluster.swarm.engine import Engine
-from rmqcluster.swarm.facts import Service
+from rmqcluster.swarm.facts import BROKER_ROLE, ROLE_LABEL, Service
 from rmqcluster.swarm.images import Chosen
 from rmqcluster.swarm.inside import POSTGRES, Inside, postgres_tool
 from rmqcluster.swarm.preflight import Lack
@@ -50,10 +49,12 @@ def prepare(project: Project, engine: Engine) -> Prepared:
     return Prepared(project, tuple(chosen), stack)
 
 
-def broker_image(variables: Mapping[str, str], engine: Engine) -> str:
-    """The members' image on this host. Raises ConfigurationError."""
-    chosen, _ = images.choose(variables, engine.image)
-    found = [one.reference for one in chosen if one.variable == "IMAGE"]
+def broker_image(project: Project, engine: Engine) -> str:
+    """What the members run, which their hosts have; else their image on this host. Raises ConfigurationError."""
+    services = engine.services(project.stack).values()
+    deployed = [one.image for one in services if one.labels.get(ROLE_LABEL) == BROKER_ROLE]
+    chosen, _ = images.choose(project.variables, engine.image)
+    found = [*deployed, *(one.reference for one in chosen if one.variable == "IMAGE")]
     if not found:
         raise ConfigurationError("this host has no image of the members, which does the work. Type:  make build")
     return found[0]

@@ -77,6 +77,26 @@ def test_clean_without_an_image_changes_nothing(deployed: EngineServer, run: Run
     assert "make build" in err
 
 
+def test_clean_works_with_the_image_that_is_deployed(
+    deployed: EngineServer, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A manager that built nothing can take the data away, and the other hosts have that very image."""
+    monkeypatch.setattr(acts, "VOLUMES_SECONDS", 0.1)
+    monkeypatch.setattr(acts, "DOWN_SECONDS", 5.0)
+    del deployed.answers["GET /images/rmqcluster:latest/json"]
+    template = {"ContainerSpec": {"Image": "host/path@sha256:1"}}
+    spec = {"Name": "fog_rabbitmq1", "TaskTemplate": template, "Labels": {"rmqcluster.role": "broker"}}
+    deployed.answers |= {
+        "GET /services": (200, [{"ID": "id-rabbitmq1", "Version": {"Index": 1}, "Spec": spec}]),
+        "DELETE /services/id-rabbitmq1": (200, {}),
+        "POST /services/create": (201, {"ID": "s1"}),
+        "DELETE /services/s1": (200, {}),
+    }
+    assert run("clean", "--stack", "fog", **given(deployed))[0] == 0
+    (job,) = [body for body in deployed.bodies if body]
+    assert job["TaskTemplate"]["ContainerSpec"]["Image"] == "host/path@sha256:1"
+
+
 @pytest.mark.parametrize("command", CHANGING)
 def test_without_a_yes_nothing_is_changed(
     deployed: EngineServer, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
