@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rmqcluster.errors import CommandFailed, ConfigurationError, OperationRefused
-from rmqcluster.swarm import containers, images, preflight, rendering
+from rmqcluster.swarm import containers, images, preflight, rendering, settings
 from rmqcluster.swarm.engine import Engine
 from rmqcluster.swarm.facts import BROKER_ROLE, ROLE_LABEL, Service
 from rmqcluster.swarm.images import Chosen
@@ -42,6 +42,7 @@ def prepare(project: Project, engine: Engine) -> Prepared:
     lacks += preflight.placements(stack["services"], engine.nodes(), single_host=project.is_single_host)
     if lacks:
         raise ConfigurationError("\n".join(["not ready:", *map(_told, lacks)]))
+    settings.check(project, stack)
     if NOFILE not in project.variables:
         limit = containers.open_files_limit(engine, next(one.reference for one in chosen if one.variable == "IMAGE"))
         project = project.having({NOFILE: str(min(NOFILE_WANTED, limit))})
