@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from rmqcluster.errors import CommandFailed, ConfigurationError, OperationRefused
-from rmqcluster.swarm import containers, images, preflight, rendering, settings
+from rmqcluster.errors import CommandFailed, ConfigurationError
+from rmqcluster.swarm import containers, images, preflight, refusing, rendering, settings
 from rmqcluster.swarm.engine import Engine
 from rmqcluster.swarm.facts import BROKER_ROLE, ROLE_LABEL, Service
 from rmqcluster.swarm.images import Chosen
@@ -71,7 +71,8 @@ def up(prepared: Prepared, engine: Engine, inside: Inside, say: Say) -> None:
     name, services = project.stack, engine.services(project.stack)
     _say_images(prepared, engine, say)
     if services:
-        _refuse_what_cannot_be_rolled(project, engine)
+        refusing.changed_secrets(project, engine)
+        refusing.two_halves(prepared.stack, services)
     _make_secrets(project, engine)
     everything = list(stack["services"])
     changed = [one for one in everything if one in services and _changes(prepared, services[one], say)]
@@ -138,25 +139,6 @@ def _say_images(prepared: Prepared, engine: Engine, say: Say) -> None:
     words = preflight.to_load(loaded, engine.nodes(), engine.my_node())
     if words:
         say(words)
-
-
-# Secrets that all who use them must change at the same moment.
-_NOT_ROLLED = {
-    "rabbitmq_erlang_cookie": "members with two cookies refuse each other, and each keeps its own on its volume. "
-    "Put the old one back",
-    "redis_pass": "Redis would refuse the members that have not been restarted. Put the old one back, "
-    "or bear an outage:  make down up",
-}
-
-
-def _refuse_what_cannot_be_rolled(project: Project, engine: Engine) -> None:
-    """Raises OperationRefused before anything is touched."""
-    there, wanted = engine.secrets(project.stack), project.secrets()
-    for key, why in _NOT_ROLLED.items():
-        start = f"{project.stack}_{key}_"
-        old = [name for name in there if name.startswith(start)]
-        if old and not any(name in wanted for name in old):
-            raise OperationRefused(f"{key.upper()} in .env is not that of the stack that runs: {why}")
 
 
 def _make_secrets(project: Project, engine: Engine) -> None:

@@ -330,6 +330,38 @@ def test_up_refuses_a_secret_that_cannot_be_rolled(
     assert engine.deployed
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ({"RMQCLUSTER_PREFIX": "a"}, {"RMQCLUSTER_PREFIX": "b"}, "environment.RMQCLUSTER_PREFIX: a -> b"),
+        ({}, {"network": {"name": "n", "driver_opts": {"encrypted": ""}}}, "names.net.driver_opts.encrypted: "),
+        ({}, {"network": {"name": "other"}}, "names.net.name: n -> other"),
+    ],
+)
+def test_up_refuses_what_would_part_the_members(
+    inside: FakeInside, tmp_path: Path, before: dict[str, Any], after: dict[str, Any], words: str
+) -> None:
+    """A network that cannot be changed, or other keys in Redis for one half: refused, and nothing is touched."""
+
+    def described_by(given: dict[str, Any]) -> up.Prepared:
+        found = prepared(tmp_path)
+        environment = {"RMQCLUSTER_PREFIX": given.get("RMQCLUSTER_PREFIX", "")}
+        services = {
+            name: {**one, "environment": environment, "networks": {"net": {}}}
+            for name, one in found.stack["services"].items()
+        }
+        networks = {"net": given.get("network", {"name": "n"})}
+        return replace(found, stack={**found.stack, "services": services, "networks": networks})
+
+    engine = FakeEngine()
+    deployed_as(engine, described_by(before))
+    with pytest.raises(OperationRefused, match=rf"{words}.*make down up"):
+        brought_up(described_by(after), engine, inside)
+    assert engine.deployed == []
+
+    brought_up(described_by(before), engine, inside)
+
+
 def test_up_with_a_service_that_has_no_task_deploys_it(inside: FakeInside, tmp_path: Path) -> None:
     """A changed service that Swarm has not placed anywhere is deployed as any other."""
     engine = FakeEngine()
