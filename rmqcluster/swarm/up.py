@@ -39,7 +39,9 @@ def prepare(project: Project, engine: Engine) -> Prepared:
     lacks = [*preflight.secrets(project.without_secrets()), *preflight.images(missing)]
     project = project.having({one.variable: one.reference for one in chosen})
     stack = project.render()
-    lacks += preflight.placements(stack["services"], engine.nodes(), single_host=project.is_single_host)
+    nodes = engine.nodes()
+    lacks += preflight.placements(stack["services"], nodes, single_host=project.is_single_host)
+    lacks += preflight.one_host(nodes) if project.is_single_host else []
     if lacks:
         raise ConfigurationError("\n".join(["not ready:", *map(_told, lacks)]))
     settings.check(project, stack)
