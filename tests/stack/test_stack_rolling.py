@@ -9,7 +9,7 @@ import pytest
 from stack_fakes import STACK, FakeEngine, FakeInside, node, task
 
 from rmqcluster.errors import CommandFailed, ExitCode, OperationRefused
-from rmqcluster.swarm import rendering, report, rolling, up, waiting
+from rmqcluster.swarm import acts, rendering, report, rolling, up, waiting
 from rmqcluster.swarm.containers import Said
 from rmqcluster.swarm.facts import EngineUnavailable
 from rmqcluster.swarm.project import Project
@@ -193,6 +193,14 @@ def test_a_broker_that_does_not_run_is_renewed_without_waiting(engine: FakeEngin
 
     rolled(engine, inside, before=lambda name: asked.append(len(inside.asked)))
     assert asked == [0, 0, 0]
+
+
+def test_a_stack_that_is_taken_away_meanwhile_ends_in_words(engine: FakeEngine, inside: FakeInside) -> None:
+    """`make down` on another manager during `make restart`: no traceback, and what to type."""
+    engine.looks = [lambda: None, engine.there.clear]
+
+    with pytest.raises(OperationRefused, match=r"was removed meanwhile\. Type:  make up"):
+        acts.restart(engine, STACK, BROKERS, inside, lambda words: None)  # type: ignore[arg-type]
 
 
 def test_a_change_without_a_new_task_is_not_waited_for(engine: FakeEngine, inside: FakeInside) -> None:
