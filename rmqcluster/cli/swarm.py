@@ -12,6 +12,7 @@ import click
 
 from rmqcluster.errors import ExitCode, OperationRefused
 from rmqcluster.swarm import acts, environment, project, rendering, report, up
+from rmqcluster.swarm.alone import alone
 from rmqcluster.swarm.engine import Engine
 from rmqcluster.swarm.facts import EngineUnavailable
 from rmqcluster.swarm.inside import BROKERS, POSTGRES, REDIS, Inside
@@ -113,7 +114,8 @@ def up_command() -> int:
     with place() as here:
         found = project.find(Path.cwd(), os.environ)
         prepared = up.prepare(found, here.engine)
-        up.up(prepared, here.engine, here.inside, say)
+        with alone(here.engine, here.stack, "make up", say):
+            up.up(prepared, here.engine, here.inside, say)
         code = _health(here)
         for line in report.consoles(here.engine, here.stack):
             say(line)
@@ -159,7 +161,8 @@ def restart(yes: bool) -> int:
         if not deployed:
             raise OperationRefused(f"stack {here.stack} is not deployed. Type:  make up")
         ask(f"This restarts {', '.join(deployed)}, one after the other. Go on?", yes=yes)
-        acts.restart(here.engine, here.stack, deployed, here.inside, say)
+        with alone(here.engine, here.stack, "make restart", say):
+            acts.restart(here.engine, here.stack, deployed, here.inside, say)
         return _health(here)
 
 
