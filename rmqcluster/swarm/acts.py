@@ -90,7 +90,7 @@ def remove_volumes(engine: Engine, stack: str, image: str, say: Say) -> bool:
     """On all hosts; says which hosts could not be reached or did not do it. Is none left anywhere?"""
     argv = ["python3", "-m", "rmqcluster.swarm.volumes", stack]
     found = containers.on_hosts(engine, stack, image, argv, VOLUMES_SECONDS)
-    by_hand = f"docker volume ls -q --filter label=com.docker.stack.namespace={stack} | xargs docker volume rm"
+    by_hand = f"docker volume ls -q --filter label=com.docker.stack.namespace={stack} | xargs -r docker volume rm"
     done = True
     for node in engine.nodes():
         said = found.get(node.id)

@@ -317,6 +317,21 @@ def test_a_visitor_that_has_ended_is_replaced(server: EngineServer, engine: Engi
     assert {"DELETE /services/s1", "DELETE /services/s2"} <= set(server.changes)
 
 
+def test_what_a_killed_asker_left_is_removed(server: EngineServer, engine: Engine) -> None:
+    """Not a job on the hosts that has just ended: whoever waits for it would take every host for lost."""
+    visit, job = (
+        service_of(f"one-shot-{kind}", Labels={"rmqcluster.one-shot": kind}) for kind in ("redis", containers.ALL_HOSTS)
+    )
+    server.answers |= {
+        "GET /services": (200, [visit, job]),
+        "GET /tasks": (200, [task_of("t1", "complete", "complete")]),
+        "DELETE /services/id-one-shot-redis": (200, {}),
+    }
+    with pytest.raises(Missing), containers.one_shot(engine, "fog", "redis"):
+        pass
+    assert server.changes == ["DELETE /services/id-one-shot-redis"]
+
+
 def test_a_container_of_this_host_is_asked_first(server: EngineServer, engine: Engine) -> None:
     """What runs here needs no manager and no visitor."""
     ready_for(server)
