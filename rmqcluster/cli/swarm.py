@@ -93,11 +93,14 @@ def env() -> None:
 
 
 @swarm.command("check")
-def check() -> None:
+@click.option("--before-build", is_flag=True, help="Without the images.")
+def check(before_build: bool) -> None:
     """What is missing before `up`, with the command that mends it."""
     with place() as here:
-        prepared = up.prepare(project.find(Path.cwd(), os.environ), here.engine)
-        say(f"ready: Swarm, labels, secrets and images are there ({len(prepared.stack['services'])} services)")
+        found = project.find(Path.cwd(), os.environ)
+        stack = up.check(found, here.engine) if before_build else up.prepare(found, here.engine).stack
+        there = "Swarm, labels, secrets" if before_build else "Swarm, labels, secrets and images"
+        say(f"ready: {there} are there ({len(stack['services'])} services)")
 
 
 @swarm.command("render")

@@ -1,5 +1,6 @@
 """From an initialised Swarm to a healthy stack; on a running one, from the old description to the new one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rmqcluster.errors import CommandFailed, ConfigurationError
@@ -32,24 +33,29 @@ class Prepared:
 
 def prepare(project: Project, engine: Engine) -> Prepared:
     """Look at everything that has to be there. Raises ConfigurationError with all that is missing and its mends."""
-    trouble = engine.swarm_trouble()
-    if trouble:
-        raise ConfigurationError(f"not ready: {trouble}")
     chosen, missing = images.choose(project.variables, engine.image)
-    lacks = [*preflight.secrets(project.without_secrets()), *preflight.images(missing)]
     project = project.having({one.variable: one.reference for one in chosen})
-    stack = project.render()
-    nodes = engine.nodes()
-    lacks += preflight.placements(stack["services"], nodes, single_host=project.is_single_host)
-    lacks += preflight.one_host(nodes) if project.is_single_host else []
-    if lacks:
-        raise ConfigurationError("\n".join(["not ready:", *map(_told, lacks)]))
-    settings.check(project, stack)
+    stack = check(project, engine, missing)
     if NOFILE not in project.variables:
         limit = containers.open_files_limit(engine, next(one.reference for one in chosen if one.variable == "IMAGE"))
         project = project.having({NOFILE: str(min(NOFILE_WANTED, limit))})
         stack = project.render()
     return Prepared(project, tuple(chosen), stack)
+
+
+def check(project: Project, engine: Engine, missing_images: Sequence[str] = ()) -> rendering.Stack:
+    """Swarm, secrets, placements, settings; the stack as it would be. Raises ConfigurationError, as `prepare`."""
+    trouble = engine.swarm_trouble()
+    if trouble:
+        raise ConfigurationError(f"not ready: {trouble}")
+    stack, nodes = project.render(), engine.nodes()
+    lacks = [*preflight.secrets(project.without_secrets()), *preflight.images(missing_images)]
+    lacks += preflight.placements(stack["services"], nodes, single_host=project.is_single_host)
+    lacks += preflight.one_host(nodes) if project.is_single_host else []
+    if lacks:
+        raise ConfigurationError("\n".join(["not ready:", *map(_told, lacks)]))
+    settings.check(project, stack)
+    return stack
 
 
 def broker_image(project: Project, engine: Engine) -> str:

@@ -10,7 +10,7 @@ from conftest import Run
 from engine_server import EngineServer, frame
 
 from rmqcluster.cli.swarm import place
-from rmqcluster.swarm import acts
+from rmqcluster.swarm import acts, environment
 
 TOP = Path(__file__).parent.parent.parent
 HERE = "c1"
@@ -197,7 +197,6 @@ def test_up_says_what_is_missing(server: EngineServer, run: Run) -> None:
 
 def test_up_says_all_that_is_missing_at_once(server: EngineServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a host with nothing: all secrets, each image, and what to do with one host."""
-    environment = TOP / ".env.example"
     monkeypatch.chdir(TOP)
     node = {
         "ID": "id-manager1",
@@ -206,13 +205,33 @@ def test_up_says_all_that_is_missing_at_once(server: EngineServer, run: Run, mon
         "Status": {"State": "ready", "Addr": "10.0.0.1"},
     }
     server.answers["GET /nodes"] = (200, [node])
-    code, _, err = run("up", ENV_FILE=str(environment), **given(server))
+    code, _, err = run("up", ENV_FILE=str(TOP / ".env.example"), **given(server))
     lines = err.splitlines()
 
     assert code == 78
     assert [line.rpartition("Type:  ")[2].split("  ")[0] for line in lines[1:]] == [
         *("make env", "make build", "make build", "make build", "make up SINGLE_HOST=1")
     ]
+    assert server.changes == []
+
+
+def test_before_a_build_images_are_no_lack(server: EngineServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make all` says what else is missing before it builds for minutes."""
+    monkeypatch.chdir(TOP)
+    node = {"ID": "id-manager1", "Spec": {"Role": "manager", "Availability": "active"}, "Status": {"State": "ready"}}
+    server.answers["GET /nodes"] = (200, [node])
+    code, _, err = run("check", "--before-build", ENV_FILE=str(TOP / ".env.example"), **given(server))
+    assert code == 78
+    assert [line.rpartition("Type:  ")[2].split("  ")[0] for line in err.splitlines()[1:]] == [
+        *("make env", "make up SINGLE_HOST=1")
+    ]
+
+    filled = server.socket.with_name("filled.env")
+    environment.write(TOP / ".env.example", filled)
+    variables = {"ENV_FILE": str(filled), "SINGLE_HOST": "1", **given(server)}
+    code, out, _ = run("check", "--before-build", **variables)
+    assert (code, out) == (0, "ready: Swarm, labels, secrets are there (5 services)\n")
+    assert run("check", **variables)[0] == 78
     assert server.changes == []
 
 
