@@ -1,15 +1,19 @@
 """One roll of a stack at a time, whichever manager it is typed on: a name in Swarm that only one can have."""
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from threading import Event
 
 from rmqcluster.errors import ExitCode, RmqclusterError
 from rmqcluster.swarm.engine import Engine, told
 from rmqcluster.swarm.facts import EngineUnavailable
 
 LABEL = "rmqcluster.busy"
+GIVE_BACK_SECONDS = 20.0
+LOOK_SECONDS = 1.0
 
 
 class Busy(RmqclusterError):
@@ -37,10 +41,21 @@ def alone(engine: Engine, stack: str, what: str, say: Callable[[str], None]) -> 
     try:
         yield
     finally:
+        _give_back(engine, name, key, say)
+
+
+def _give_back(engine: Engine, name: str, key: str, say: Callable[[str], None]) -> None:
+    """Swarm's managers may be electing just now."""
+    deadline, pacing = time.monotonic() + GIVE_BACK_SECONDS, Event()
+    while True:
         try:
             engine.remove_configs([key])
+            return
         except EngineUnavailable as error:
-            say(f"{name} could not be removed ({error}). Before the next change, type:  docker config rm {name}")
+            if time.monotonic() > deadline:
+                say(f"{name} could not be removed ({error}). Before the next change, type:  docker config rm {name}")
+                return
+        pacing.wait(LOOK_SECONDS)
 
 
 def _holder(engine: Engine, name: str) -> str | None:

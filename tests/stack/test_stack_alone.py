@@ -7,6 +7,7 @@ from conftest import Run
 from engine_server import EngineServer
 
 from rmqcluster.errors import ExitCode
+from rmqcluster.swarm import alone as busy
 from rmqcluster.swarm.alone import LABEL, Busy, alone
 from rmqcluster.swarm.engine import Engine
 from rmqcluster.swarm.facts import EngineUnavailable
@@ -38,11 +39,11 @@ def test_who_comes_second_is_told_of_the_first(server: EngineServer, engine: Eng
     with (
         pytest.raises(
             Busy, match=r"make up on manager2 since 03:11:20Z\. Try again .* docker config rm fog_busy"
-        ) as busy,
+        ) as told,
         alone(engine, "fog", "make up", print),
     ):
         done.append("changed")
-    assert busy.value.exit_code == ExitCode.TRY_AGAIN
+    assert told.value.exit_code == ExitCode.TRY_AGAIN
     assert done == []
 
 
@@ -54,8 +55,27 @@ def test_another_refusal_is_told_as_it_is(server: EngineServer, engine: Engine) 
         pass
 
 
-def test_a_name_that_cannot_be_given_back_is_told(server: EngineServer, engine: Engine) -> None:
+def test_a_name_is_given_back_when_swarm_has_a_leader_again(
+    server: EngineServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A manager that was lost during the roll leaves nobody busy."""
+    monkeypatch.setattr(busy, "LOOK_SECONDS", 0.001)
+    answers = iter([(503, {"message": "The swarm does not have a leader"}), (204, b"")])
+    server.answers |= {"POST /configs/create": (201, {"ID": "k"}), "DELETE /configs/k": lambda: next(answers)}
+    said: list[str] = []
+    with alone(engine, "fog", "make up", said.append):
+        pass
+
+    assert said == []
+    assert server.changes.count("DELETE /configs/k") == 2
+
+
+def test_a_name_that_cannot_be_given_back_is_told(
+    server: EngineServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was done is done; the command for later is said."""
+    monkeypatch.setattr(busy, "GIVE_BACK_SECONDS", 0.0)
+    monkeypatch.setattr(busy, "LOOK_SECONDS", 0.001)
     lost = (503, {"message": "The swarm does not have a leader"})
     server.answers |= {"POST /configs/create": (201, {"ID": "k"}), "DELETE /configs/k": lost}
     said: list[str] = []
