@@ -86,7 +86,7 @@ def shell(part: str, arguments: tuple[str, ...]) -> int:
     argv = {
         "rabbitmq": list(arguments) or inside.member_shell(),
         REDIS: inside.redis_cli(*arguments),
-        POSTGRES: inside.postgres_tool("psql", "-d", _database(""), *arguments),
+        POSTGRES: inside.postgres_tool("psql", *arguments),
     }[part]
     with place() as here:
         return here.inside.attach(PARTS[part], argv, terminal=sys.stdin.isatty() and sys.stdout.isatty())

@@ -106,12 +106,12 @@ def up(prepared: Prepared, engine: Engine, inside: Inside, say: Say) -> None:
     await_whole(inside, say, "for the cluster", HEALTHY_SECONDS)
     _remove_old_names(project, stack, engine)
     if POSTGRES in together:
-        _log_in_to_postgres(inside, str(stack["services"][POSTGRES]["environment"]["POSTGRES_DB"]))
+        _log_in_to_postgres(inside)
 
 
-def _log_in_to_postgres(inside: Inside, database: str) -> None:
+def _log_in_to_postgres(inside: Inside) -> None:
     """Its volume may be from before: the user, password and database of the first start stay."""
-    said = inside.run(POSTGRES, postgres_tool("psql", "-d", database, "-qAtc", "select 1"))
+    said = inside.run(POSTGRES, postgres_tool("psql", "-qAtc", "select 1"))
     if said.code != 0:
         raise CommandFailed(
             f"PostgreSQL runs, and what .env has for it does not open it: {said.err.strip()}. Its volume keeps the "

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from conftest import Run
 from engine_server import EngineServer, frame
 
 from rmqcluster.cli.swarm import place
-from rmqcluster.swarm import acts, environment
+from rmqcluster.swarm import acts, environment, inside
 
 TOP = Path(__file__).parent.parent.parent
 HERE = "c1"
@@ -396,3 +397,20 @@ def test_the_consoles_are_found_without_dotenv(deployed: EngineServer, run: Run)
         "rabbitmq2  http://10.0.0.7:25673/",
         "user admin, password MQ_ADMIN_PASS in .env, where the stack was deployed",
     ]
+
+
+def test_psql_is_in_the_database_of_the_stack(tmp_path: Path) -> None:
+    """As its container knows it, also where no .env is; what is asked for by name wins."""
+    (tmp_path / "password").write_text("word")
+    (tmp_path / "psql").write_text('#!/bin/sh\necho "$PGDATABASE $PGPASSWORD $*"\n')
+    (tmp_path / "psql").chmod(0o755)
+    variables = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "POSTGRES_DB": "mine",
+        "POSTGRES_USER": "me",
+        "POSTGRES_PASSWORD_FILE": str(tmp_path / "password"),
+    }
+    argv = inside.postgres_tool("psql", "-c", "select 1")
+    done = subprocess.run(argv, env=variables, capture_output=True, text=True, timeout=10, check=True)
+
+    assert done.stdout == "mine word -h postgres -U me -c select 1\n"
