@@ -27,6 +27,7 @@ client:
 ##@ the stack on Docker Swarm, from any manager (STACK=fog ENV_FILE=.env; YES=1 answers for scripts)
 
 all: client ## check what is needed, build, up
+	@$(SWARM) check --before-build
 	@scripts/build.sh
 	@$(SWARM) up
 

@@ -8,8 +8,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 say() { printf 'build: %s\n' "$*" >&2; }
 die() { say "$1"; exit "${2:-1}"; }
-# .env (or ENV_FILE) is no shell script: its values are taken as they are.
-from_dotenv() { sed -n "s/^$1=//p" "${ENV_FILE:-.env}" 2>/dev/null | tail -n 1; }
+# .env (or ENV_FILE) is no shell script: its values are taken as they are, without the quotes around them.
+from_dotenv() {
+  sed -n "s/^$1=//p" "${ENV_FILE:-.env}" 2>/dev/null | tail -n 1 | sed "s/^\([\"']\)\(.*\)\1 *$/\2/"
+}
 
 for name in IMAGE REGISTRY RABBITMQ_BASE REDIS_IMAGE POSTGRES_IMAGE; do
   if [[ -z ${!name:-} ]]; then printf -v "$name" '%s' "$(from_dotenv "$name")"; fi

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Finds the images that the stack is made from, and says on stdout which: RABBITMQ_BASE=…, REDIS_IMAGE=…,
 # POSTGRES_IMAGE=…, one line each. An official image is used when it is here or can be pulled; otherwise a stand-in is
-# built from Debian packages, which takes root, debootstrap and a Debian mirror.
+# built from Debian packages, which takes root, debootstrap and a Debian mirror. An image that such a variable names is
+# the only one: another version in its place would be a surprise to the data.
 #   images.sh                     all three
 #   images.sh broker redis        some of them
 #   STANDIN=trixie images.sh      a stand-in from that suite (sid, trixie, bookworm), whatever can be pulled
@@ -20,14 +21,19 @@ declare -Ar VARIABLE=([broker]=RABBITMQ_BASE [redis]=REDIS_IMAGE [postgres]=POST
 declare -Ar OFFICIAL=([broker]=rabbitmq:4.1-management-alpine [redis]=redis:8-alpine [postgres]=postgres:18-alpine)
 declare -Ar STANDIN_NAME=([broker]=rabbitmq [redis]=redis [postgres]=postgres)
 
-work= image=
+work= image= pull_trouble=
 trap '[[ -z $work ]] || rm -rf "$work"' EXIT
 
 say() { printf 'images: %s\n' "$*" >&2; }
 die() { say "$1"; exit "${2:-1}"; }
 
 is_here() { docker image inspect "$1" >/dev/null 2>&1; }
-can_pull() { timeout "$PULL_SECONDS" docker pull -q "$1" >/dev/null 2>&1; }
+# Sets `pull_trouble`.
+can_pull() {
+  pull_trouble=$(timeout "$PULL_SECONDS" docker pull -q "$1" 2>&1 >/dev/null) && return 0
+  pull_trouble=${pull_trouble:-no end within $PULL_SECONDS s}
+  return 1
+}
 
 made_from() { docker image inspect --format "{{index .Config.Labels \"$MADE_FROM\"}}" "$1" 2>/dev/null; }
 sources_hash() { cat "$SOURCES"/* scripts/images.sh | sha256sum | cut -c1-16; }
@@ -104,7 +110,11 @@ choose() {
     image=$wanted
     return 0
   fi
-  [[ -n ${STANDIN:-} ]] || say "$wanted is not here and cannot be pulled; a stand-in takes its place"
+  if [[ -z ${STANDIN:-} ]]; then
+    say "$wanted is not here and cannot be pulled: $pull_trouble"
+    [[ -z ${!VARIABLE[$part]:-} ]] || return 1
+    say "a stand-in takes its place"
+  fi
   for suite in ${STANDIN:-"${SUITES[@]}"}; do
     make_standin "$part" "$suite" && return 0
     say "no stand-in for $wanted from Debian $suite"

@@ -12,6 +12,7 @@ import click
 
 from rmqcluster.errors import ExitCode, OperationRefused
 from rmqcluster.swarm import acts, environment, project, rendering, report, up
+from rmqcluster.swarm.alone import alone
 from rmqcluster.swarm.engine import Engine
 from rmqcluster.swarm.facts import EngineUnavailable
 from rmqcluster.swarm.inside import BROKERS, POSTGRES, REDIS, Inside
@@ -32,7 +33,7 @@ class Place:
 @contextmanager
 def place() -> Iterator[Place]:
     """Without a `.env` as well: what runs is looked at and ended by the stack's name alone."""
-    stack = _stack_name()
+    stack = project_here().stack
     engine = Engine(os.environ)
     try:
         with _ended_in_order(), Inside(engine, stack) as inside:
@@ -59,8 +60,8 @@ def _ended_in_order() -> Iterator[None]:
             signal.signal(one, before[one])
 
 
-def _stack_name() -> str:
-    return Project(Path.cwd(), project.variables_here(Path.cwd(), os.environ)).stack
+def project_here() -> Project:
+    return Project(Path.cwd(), project.variables_here(Path.cwd(), os.environ))
 
 
 def say(words: str) -> None:
@@ -92,11 +93,14 @@ def env() -> None:
 
 
 @swarm.command("check")
-def check() -> None:
+@click.option("--before-build", is_flag=True, help="Without the images.")
+def check(before_build: bool) -> None:
     """What is missing before `up`, with the command that mends it."""
     with place() as here:
-        prepared = up.prepare(project.find(Path.cwd(), os.environ), here.engine)
-        say(f"ready: Swarm, labels, secrets and images are there ({len(prepared.stack['services'])} services)")
+        found = project.find(Path.cwd(), os.environ)
+        stack = up.check(found, here.engine) if before_build else up.prepare(found, here.engine).stack
+        there = "Swarm, labels, secrets" if before_build else "Swarm, labels, secrets and images"
+        say(f"ready: {there} are there ({len(stack['services'])} services)")
 
 
 @swarm.command("render")
@@ -113,11 +117,12 @@ def up_command() -> int:
     with place() as here:
         found = project.find(Path.cwd(), os.environ)
         prepared = up.prepare(found, here.engine)
-        up.up(prepared, here.engine, here.inside, say)
+        with alone(here.engine, here.stack, "make up", say):
+            up.up(prepared, here.engine, here.inside, say)
         code = _health(here)
-        for line in up.consoles(prepared.project, here.engine, prepared.stack):
+        for line in report.consoles(here.engine, here.stack):
             say(line)
-        say(credentials(found))
+        say(credentials())
         say(f"clients inside {found.network} use amqp://rabbitmq:5672")
         return code
 
@@ -142,7 +147,7 @@ def clean(typed: str | None) -> int:
             typed = click.prompt("Type the stack's name to go on", default="", show_default=False)
         if typed != here.stack:
             raise OperationRefused(f"{typed!r} is not the name of this stack. Nothing was changed")
-        image = up.broker_image(project.variables_here(Path.cwd(), os.environ), here.engine)
+        image = up.broker_image(project_here(), here.engine)
         acts.down(here.engine, here.stack, say)
         if not acts.remove_volumes(here.engine, here.stack, image, say):
             return int(ExitCode.DEGRADED)
@@ -159,7 +164,8 @@ def restart(yes: bool) -> int:
         if not deployed:
             raise OperationRefused(f"stack {here.stack} is not deployed. Type:  make up")
         ask(f"This restarts {', '.join(deployed)}, one after the other. Go on?", yes=yes)
-        acts.restart(here.engine, here.stack, deployed, here.inside, say)
+        with alone(here.engine, here.stack, "make restart", say):
+            acts.restart(here.engine, here.stack, deployed, here.inside, say)
         return _health(here)
 
 
@@ -167,7 +173,7 @@ def restart(yes: bool) -> int:
 def status() -> int:
     """Where each service runs, and what the cluster says of itself. Exit codes as for `rmqcluster status`."""
     with place() as here:
-        say(_swarms_view(here))
+        say(swarms_view(here))
         say("")
         said = here.inside.rmqcluster("status")
         click.echo((said.out or said.err).rstrip())
@@ -191,9 +197,12 @@ def health(watch: bool) -> int:
             return code
 
 
-def credentials(found: Project) -> str:
-    user = found.variables.get("MQ_ADMIN_USER", "admin")
-    return f"user {user}, password MQ_ADMIN_PASS in {project.dotenv(found.directory, os.environ)}"
+def credentials() -> str:
+    """Where they are: `.env` is with whoever deployed, and may not be here."""
+    path = project.dotenv(Path.cwd(), os.environ)
+    user = project_here().variables.get("MQ_ADMIN_USER", "admin")
+    where = str(path) if path.exists() else ".env, where the stack was deployed"
+    return f"user {user}, password MQ_ADMIN_PASS in {where}"
 
 
 def _health(here: Place) -> int:
@@ -207,7 +216,7 @@ def _health(here: Place) -> int:
     return said.code
 
 
-def _swarms_view(here: Place) -> str:
+def swarms_view(here: Place) -> str:
     try:
         return report.services_text(here.engine, here.stack)
     except EngineUnavailable as error:

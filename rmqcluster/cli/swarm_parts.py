@@ -3,13 +3,13 @@
 import os
 import sys
 import threading
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import click
 
-from rmqcluster.cli.swarm import Place, ask, credentials, place, say, yes_option
-from rmqcluster.errors import ExitCode
-from rmqcluster.swarm import inside, project, report, up
+from rmqcluster.cli.swarm import Place, ask, credentials, place, project_here, say, swarms_view, yes_option
+from rmqcluster.errors import ExitCode, OperationRefused
+from rmqcluster.swarm import inside, report
 from rmqcluster.swarm.containers import Said
 from rmqcluster.swarm.facts import EngineUnavailable, Service
 from rmqcluster.swarm.inside import BROKERS, POSTGRES, REDIS
@@ -47,8 +47,7 @@ def show(part: str) -> int:
 
 
 def _show(here: Place, part: str) -> int:
-    for name in PARTS[part]:
-        say(report.history_text(here.engine, here.stack, name))
+    say("\n".join(_histories(here, PARTS[part])))
     say("")
     if part == "rabbitmq":
         said = here.inside.rmqcluster("status")
@@ -60,17 +59,16 @@ def _show(here: Place, part: str) -> int:
 
 
 def _show_redis(here: Place) -> int:
-    code = 0
     for section in REDIS_FACTS:
-        said = here.inside.run(REDIS, inside.redis_cli("INFO", section))
+        said = here.inside.run(REDIS, inside.redis_cli("-e", "INFO", section))  # -e: a refusal is no success
+        if said.code:
+            click.echo((said.err or said.out).rstrip(), err=True)
+            return int(ExitCode.UNREACHABLE)
         facts = dict(line.partition(":")[::2] for line in said.out.splitlines())
         for name in REDIS_SHOWN:
             if name in facts:
                 say(f"{name}: {facts[name].strip()}")
-        code = max(code, said.code)
-        if said.code:
-            click.echo(said.err or said.out, err=True)
-    return code and int(ExitCode.UNREACHABLE)
+    return 0
 
 
 def _told(said: Said) -> int:
@@ -88,7 +86,7 @@ def shell(part: str, arguments: tuple[str, ...]) -> int:
     argv = {
         "rabbitmq": list(arguments) or inside.member_shell(),
         REDIS: inside.redis_cli(*arguments),
-        POSTGRES: inside.postgres_tool("psql", "-d", _database(""), *arguments),
+        POSTGRES: inside.postgres_tool("psql", *arguments),
     }[part]
     with place() as here:
         return here.inside.attach(PARTS[part], argv, terminal=sys.stdin.isatty() and sys.stdout.isatty())
@@ -111,9 +109,11 @@ def logs(follow: bool, lines: int, names: tuple[str, ...]) -> int:
     """The last lines of each service, or of those that are named."""
     with place() as here:
         services = here.engine.services(here.stack)
+        if not services:
+            raise OperationRefused(f"stack {here.stack} is not deployed. Type:  make up")
         unknown = [name for name in names if name not in services]
-        if unknown or not services:
-            there = ", ".join(sorted(services)) or "none"
+        if unknown:
+            there = ", ".join(sorted(services))
             raise click.UsageError(f"no service {' '.join(unknown)} in stack {here.stack}; there are: {there}")
         chosen = [services[name] for name in sorted(services) if not names or name in names]
         if follow:
@@ -154,10 +154,10 @@ def _follow(here: Place, services: list[Service], lines: int) -> int:
 def debug() -> int:
     """Everything that helps to find a fault: tasks with their errors, doctor, explain, last lines of each service."""
     with place() as here:
-        say(report.services_text(here.engine, here.stack))
-        services = here.engine.services(here.stack)
-        for name in sorted(services):
-            say("\n" + report.history_text(here.engine, here.stack, name))
+        say(swarms_view(here))
+        services = _services(here)
+        for text in _histories(here, sorted(services)):
+            say("\n" + text)
         for words in ("status", "doctor", "explain"):
             say(f"\n== rmqcluster {words}")
             try:
@@ -171,14 +171,28 @@ def debug() -> int:
         return 0
 
 
+def _services(here: Place) -> Mapping[str, Service]:
+    """None when Swarm has no leader: what this host runs is looked at all the same."""
+    try:
+        return here.engine.services(here.stack)
+    except EngineUnavailable:
+        return {}
+
+
+def _histories(here: Place, names: Sequence[str]) -> list[str]:
+    try:
+        return [report.history_text(here.engine, here.stack, name) for name in names]
+    except EngineUnavailable as error:
+        return [f"Swarm's view is unreachable: {error}"]
+
+
 @click.command("ui")
 def ui() -> int:
     """Where the management consoles are."""
     with place() as here:
-        found = project.find(Path.cwd(), os.environ)
-        lines = up.consoles(found, here.engine, found.render())
+        lines = report.consoles(here.engine, here.stack)
         click.echo("\n".join(lines) if lines else f"no broker of stack {here.stack} runs. Type:  make status")
-        say(credentials(found))
+        say(credentials())
         if lines and os.environ.get("DISPLAY"):
             click.launch(lines[0].split()[1])
         return 0 if lines else int(ExitCode.UNAVAILABLE)
@@ -240,7 +254,7 @@ def drop_database(name: str, yes: bool) -> int:
 
 
 def _database(name: str) -> str:
-    return name or project.variables_here(Path.cwd(), os.environ).get("POSTGRES_DB") or "schedulerdb"
+    return name or project_here().variables.get("POSTGRES_DB") or "schedulerdb"
 
 
 COMMANDS = (

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Event
 
-from rmqcluster.errors import CommandFailed
+from rmqcluster.errors import CommandFailed, OperationRefused
 from rmqcluster.swarm import containers
 from rmqcluster.swarm.engine import Engine
 from rmqcluster.swarm.facts import InUse, Missing
@@ -20,7 +20,14 @@ LOOK_SECONDS = 1.0
 
 def restart(engine: Engine, stack: str, brokers: list[str], inside: Inside, say: Say) -> None:
     """Every broker anew, one after the other."""
-    roll(engine, stack, brokers, lambda name: engine.force(engine.services(stack)[name]), inside, say)
+
+    def renew(name: str) -> None:
+        service = engine.services(stack).get(name)
+        if service is None:
+            raise OperationRefused(f"{name} was removed meanwhile. Type:  make up")
+        engine.force(service)
+
+    roll(engine, stack, brokers, renew, inside, say)
 
 
 def down(engine: Engine, stack: str, say: Say) -> None:
@@ -32,9 +39,7 @@ def down(engine: Engine, stack: str, say: Say) -> None:
         with suppress(Missing):
             engine.remove_service(service_id)
     _say_lost(engine, stack, say)
-    _await_gone(
-        lambda: sum(task.node_id not in _lost(engine) for task in engine.tasks_left(stack)), "containers", stack, say
-    )
+    _await_gone(lambda: _containers_left(engine, stack), "containers", stack, say)
     _await_gone(lambda: _remove_networks(engine, stack), "networks", stack, say)
     engine.remove_configs(list(engine.configs(stack).values()))
     engine.remove_secrets(list(engine.secrets(stack).values()))
@@ -43,6 +48,11 @@ def down(engine: Engine, stack: str, say: Say) -> None:
 def _lost(engine: Engine) -> dict[str, str]:
     """Hosts that are down, id -> name: Swarm hears nothing of the containers there until they are back."""
     return {node.id: node.name for node in engine.nodes() if node.state == "down"}
+
+
+def _containers_left(engine: Engine, stack: str) -> int:
+    lost = _lost(engine)
+    return sum(task.node_id not in lost for task in engine.tasks_left(stack))
 
 
 def _say_lost(engine: Engine, stack: str, say: Say) -> None:
@@ -80,7 +90,7 @@ def remove_volumes(engine: Engine, stack: str, image: str, say: Say) -> bool:
     """On all hosts; says which hosts could not be reached or did not do it. Is none left anywhere?"""
     argv = ["python3", "-m", "rmqcluster.swarm.volumes", stack]
     found = containers.on_hosts(engine, stack, image, argv, VOLUMES_SECONDS)
-    by_hand = f"docker volume ls -q --filter label=com.docker.stack.namespace={stack} | xargs docker volume rm"
+    by_hand = f"docker volume ls -q --filter label=com.docker.stack.namespace={stack} | xargs -r docker volume rm"
     done = True
     for node in engine.nodes():
         said = found.get(node.id)

@@ -34,6 +34,8 @@ CODE_SECONDS, CODE_LOOK_SECONDS = 3.0, 0.05
 LIFE_SECONDS = 3600  # of a one-shot container whose asker has died
 UNLIMITED = 1024 * 1024
 SOCKET = "/var/run/docker.sock"
+ALL_HOSTS = "hosts"  # what such a job stands for
+READABLE_LOG = {"type": "json-file"}  # whatever this engine sends its logs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def on_hosts(
         "Placement": {"Constraints": [f"node.id == {node}" for node in only]},
     }
     name = f"{stack}_one-shot-{uuid.uuid4().hex[:8]}"
-    labels = {STACK_LABEL: stack, ONE_SHOT_LABEL: "hosts"}
+    labels = {STACK_LABEL: stack, ONE_SHOT_LABEL: ALL_HOSTS}
     with told():
         made = engine.api.create_service(
             template, name=name, labels=labels, mode=docker.types.ServiceMode("global-job"), endpoint_spec={}
@@ -236,26 +238,30 @@ def _ended(engine: Engine, service_id: str, nodes: set[str], seconds: float) -> 
 
 
 def _clear_leftovers(engine: Engine, stack: str) -> None:
-    """Of askers that were killed: their containers have ended by themselves."""
-    for service_id in one_shots(engine, stack):
-        tasks = engine.tasks(service_id)
+    """Of askers that were killed: their containers ended by themselves. Jobs stay: somebody may look how one ended."""
+    for service_id, stands_for in one_shots(engine, stack).items():
+        tasks = engine.tasks(service_id) if stands_for != ALL_HOSTS else ()
         if tasks and all(task.is_over for task in tasks):
             with suppress(Missing):
                 engine.remove_service(service_id)
 
 
-def one_shots(engine: Engine, stack: str) -> list[str]:
-    """Ids of the one-shot services that are there, of whoever asks."""
+def one_shots(engine: Engine, stack: str) -> dict[str, str]:
+    """The one-shot services that are there, of whoever asks: id -> what each stands for."""
     with told():
         found = engine.api.services(filters={"label": [f"{STACK_LABEL}={stack}", ONE_SHOT_LABEL]})
-    return [str(one["ID"]) for one in found]
+    return {str(one["ID"]): str(one["Spec"]["Labels"].get(ONE_SHOT_LABEL)) for one in found}
 
 
 def open_files_limit(engine: Engine, image: str) -> int:
     """How many open files the engine of this host lets a container have at the most."""
     with told():
-        said = engine.client.containers.run(
-            image, ["-c", "ulimit -Hn"], entrypoint="sh", network_mode="none", remove=True, tty=False
+        asked = engine.client.containers.run(
+            image, ["-c", "ulimit -Hn"], entrypoint="sh", network_mode="none", log_config=READABLE_LOG, detach=True
         )
-    text = bytes(said).decode("utf-8", "replace").strip()
+        try:
+            asked.wait(timeout=COMMAND_SECONDS)
+            text = bytes(asked.logs()).decode("utf-8", "replace").strip()
+        finally:
+            asked.remove(v=True, force=True)  # with the volume that the image declares
     return int(text) if text.isdigit() else UNLIMITED

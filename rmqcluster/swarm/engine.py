@@ -34,6 +34,7 @@ ANSWER_SECONDS = 30
 LOG_SECONDS = 10.0
 DEPLOY_SECONDS = 120.0
 PROGRAM = "docker"
+USUAL_HOST = "unix:///var/run/docker.sock"  # of the SDK
 
 
 class Engine:
@@ -54,6 +55,10 @@ class Engine:
         if found is None:
             raise ConfigurationError("the program `docker` is not on PATH. Install it (Debian: docker.io)")
         return found
+
+    def program_environment(self) -> dict[str, str]:
+        """For the program, which would follow its current context to another engine than the one that is asked here."""
+        return {**self.environment, "DOCKER_HOST": self.environment.get("DOCKER_HOST") or USUAL_HOST}
 
     # The Swarm
 
@@ -170,8 +175,11 @@ class Engine:
     # Acts
 
     def deploy(self, stack: str, text: str, directory: str) -> None:
-        """`docker stack deploy` with this file; files that it names are found in `directory`."""
-        argv = [self.program(), "stack", "deploy", "--resolve-image", "never", "-c", "-", stack]
+        """`docker stack deploy` with this file; files that it names are found in `directory`.
+
+        The other hosts pull with the login that this one has at the registry, if it has any.
+        """
+        argv = [self.program(), "stack", "deploy", "--resolve-image", "never", "--with-registry-auth", "-c", "-", stack]
         try:
             done = subprocess.run(
                 argv,
@@ -179,7 +187,7 @@ class Engine:
                 text=True,
                 capture_output=True,
                 cwd=directory,
-                env=dict(self.environment),
+                env=self.program_environment(),
                 timeout=DEPLOY_SECONDS,
                 check=False,
             )
@@ -252,6 +260,7 @@ def _service(found: Mapping[str, Any], stack: str) -> Service:
     spec, update = found["Spec"], found.get("UpdateStatus") or {}
     template = dict(spec["TaskTemplate"])
     placement = template.pop("Placement", None) or {}
+    ports = spec.get("EndpointSpec", {}).get("Ports") or ()
     return Service(
         id=str(found["ID"]),
         name=str(spec["Name"]).removeprefix(f"{stack}_"),
@@ -262,6 +271,8 @@ def _service(found: Mapping[str, Any], stack: str) -> Service:
         update_words=str(update.get("Message", "")),
         template=json.dumps(template, sort_keys=True),
         constraints=tuple(placement.get("Constraints") or ()),
+        ports={int(one["TargetPort"]): int(one["PublishedPort"]) for one in ports if one.get("PublishedPort")},
+        replicas=int(spec.get("Mode", {}).get("Replicated", {}).get("Replicas", 1)),
     )
 
 

@@ -56,6 +56,8 @@ class Service:
     update_words: str
     template: str  # its tasks' description, placement apart: a task made from another one is replaced
     constraints: tuple[str, ...] = ()
+    ports: Mapping[int, int] = field(default_factory=dict)  # in the container -> on its host
+    replicas: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ REDIS, POSTGRES = "redis", "postgres"
 # Passwords come from the container's secrets, and are in no argument.
 _REDIS_CLI = 'REDISCLI_AUTH="$(cat /run/secrets/redis_pass)" exec redis-cli -h redis "$@"'
 _POSTGRES_TOOL = (
-    'export PGPASSWORD="$(cat "$POSTGRES_PASSWORD_FILE")" PGCONNECT_TIMEOUT=5; '
+    'export PGPASSWORD="$(cat "$POSTGRES_PASSWORD_FILE")" PGDATABASE="$POSTGRES_DB" PGCONNECT_TIMEOUT=5; '
     'tool=$1; shift; exec "$tool" -h postgres -U "$POSTGRES_USER" "$@"'
 )
 # A one-shot container has no volume, so its home has no cookie yet.
@@ -93,4 +93,4 @@ class Inside:
         """A command with this process' own input and output; its exit code."""
         flags = ["-i", "-t"] if terminal else ["-i"]
         command = [self._engine.program(), "exec", *flags, self.container(*services), *argv]
-        return subprocess.run(command, env=dict(self._engine.environment), check=False).returncode
+        return subprocess.run(command, env=self._engine.program_environment(), check=False).returncode

@@ -40,6 +40,15 @@ def placements(
     return list(found.values())
 
 
+def one_host(nodes: Sequence[Node]) -> list[Lack]:
+    """For SINGLE_HOST: on several managers Swarm spreads the services, and may start one away from its data later."""
+    managers = [node.name for node in nodes if node.is_manager]
+    if len(managers) < 2:
+        return []
+    what = f"SINGLE_HOST is for a Swarm with one manager, and this one has {', '.join(managers)}"
+    return [Lack(what, "make up  (without it; or set each …_PLACEMENT in .env)")]
+
+
 def _not_ready(node: Node, words: str) -> Lack:
     what = f"{node.name} ({words}) is not ready"
     if node.is_up:

@@ -18,7 +18,7 @@ ANSWER_SECONDS = 20.0
 
 def main() -> int:
     user = os.environ["MQ_ADMIN_USER"]
-    password = Path(os.environ["MQ_ADMIN_PASS_FILE"]).read_text().strip()
+    password = Path(os.environ["MQ_ADMIN_PASS_FILE"]).read_text().removesuffix("\n")
     header = {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
     trouble = "no broker answers"
     for host in HOSTS:

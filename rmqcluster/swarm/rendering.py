@@ -93,13 +93,17 @@ def part(stack: Stack, services: Iterable[str]) -> Stack:
 
 
 def described(stack: Stack, name: str) -> dict[str, Any]:
-    """A service with the names behind its secrets, configs and networks: new content is a new name and nothing else."""
+    """A service with what is behind its secrets, configs and networks: new content is a new name and nothing else.
+
+    A network is described as a whole: Swarm cannot change one.
+    """
     service = stack["services"][name]
-    names = {}
+    names: dict[str, Any] = {}
     for kind in ("secrets", "configs", "networks"):
         for one in service.get(kind) or ():
             key = one["source"] if isinstance(one, dict) else one
-            names[key] = (stack.get(kind, {}).get(key) or {}).get("name", key)
+            declared = stack.get(kind, {}).get(key) or {}
+            names[key] = declared if kind == "networks" else declared.get("name", key)
     return {**service, "names": names}
 
 

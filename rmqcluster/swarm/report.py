@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rmqcluster.swarm.engine import Engine
-from rmqcluster.swarm.facts import Node, Task
+from rmqcluster.swarm.facts import BROKER_ROLE, ROLE_LABEL, Node, Task
 
 TASKS_SHOWN = 5
+CONSOLE = 15672
 
 
 def services_text(engine: Engine, stack: str, names: Sequence[str] = ()) -> str:
@@ -61,3 +62,15 @@ def _utc(text: str) -> str:
         return text
     day = "" if at.date() == datetime.now(UTC).date() else f"{at:%Y-%m-%d} "
     return f"{day}{at:%H:%M:%S}Z"
+
+
+def consoles(engine: Engine, stack: str) -> list[str]:
+    """`rabbitmq1  http://10.0.0.11:15672/` for each broker: on the host where it runs."""
+    addresses, lines = {node.id: node.address for node in engine.nodes()}, []
+    for name, service in sorted(engine.services(stack).items()):
+        running = [task for task in engine.tasks(service.id) if task.runs]
+        if service.labels.get(ROLE_LABEL) == BROKER_ROLE and CONSOLE in service.ports and running:
+            address = addresses.get(running[0].node_id) or "127.0.0.1"
+            host = "127.0.0.1" if address == "0.0.0.0" else address  # noqa: S104
+            lines.append(f"{name}  http://{host}:{service.ports[CONSOLE]}/")
+    return lines

@@ -48,7 +48,9 @@ def roll(
 def _idle(engine: Engine, stack: str, names: Collection[str]) -> set[str]:
     """Those without a task that runs."""
     services = engine.services(stack)
-    return {name for name in names if not any(task.runs for task in engine.tasks(services[name].id))}
+    return {
+        name for name in names if name not in services or not any(task.runs for task in engine.tasks(services[name].id))
+    }
 
 
 def in_order(names: set[str], status: Status | None, idle: Collection[str] = ()) -> list[str]:

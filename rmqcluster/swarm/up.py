@@ -1,11 +1,12 @@
 """From an initialised Swarm to a healthy stack; on a running one, from the old description to the new one."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rmqcluster.errors import CommandFailed, ConfigurationError, OperationRefused
-from rmqcluster.swarm import containers, images, preflight, rendering
+from rmqcluster.errors import CommandFailed, ConfigurationError
+from rmqcluster.swarm import containers, images, preflight, refusing, rendering, settings
 from rmqcluster.swarm.engine import Engine
+from rmqcluster.swarm.facts import BROKER_ROLE, ROLE_LABEL, Service
 from rmqcluster.swarm.images import Chosen
 from rmqcluster.swarm.inside import POSTGRES, Inside, postgres_tool
 from rmqcluster.swarm.preflight import Lack
@@ -32,16 +33,9 @@ class Prepared:
 
 def prepare(project: Project, engine: Engine) -> Prepared:
     """Look at everything that has to be there. Raises ConfigurationError with all that is missing and its mends."""
-    trouble = engine.swarm_trouble()
-    if trouble:
-        raise ConfigurationError(f"not ready: {trouble}")
     chosen, missing = images.choose(project.variables, engine.image)
-    lacks = [*preflight.secrets(project.without_secrets()), *preflight.images(missing)]
     project = project.having({one.variable: one.reference for one in chosen})
-    stack = project.render()
-    lacks += preflight.placements(stack["services"], engine.nodes(), single_host=project.is_single_host)
-    if lacks:
-        raise ConfigurationError("\n".join(["not ready:", *map(_told, lacks)]))
+    stack = check(project, engine, missing)
     if NOFILE not in project.variables:
         limit = containers.open_files_limit(engine, next(one.reference for one in chosen if one.variable == "IMAGE"))
         project = project.having({NOFILE: str(min(NOFILE_WANTED, limit))})
@@ -49,10 +43,27 @@ def prepare(project: Project, engine: Engine) -> Prepared:
     return Prepared(project, tuple(chosen), stack)
 
 
-def broker_image(variables: Mapping[str, str], engine: Engine) -> str:
-    """The members' image on this host. Raises ConfigurationError."""
-    chosen, _ = images.choose(variables, engine.image)
-    found = [one.reference for one in chosen if one.variable == "IMAGE"]
+def check(project: Project, engine: Engine, missing_images: Sequence[str] = ()) -> rendering.Stack:
+    """Swarm, secrets, placements, settings; the stack as it would be. Raises ConfigurationError, as `prepare`."""
+    trouble = engine.swarm_trouble()
+    if trouble:
+        raise ConfigurationError(f"not ready: {trouble}")
+    stack, nodes = project.render(), engine.nodes()
+    lacks = [*preflight.secrets(project.without_secrets()), *preflight.images(missing_images)]
+    lacks += preflight.placements(stack["services"], nodes, single_host=project.is_single_host)
+    lacks += preflight.one_host(nodes) if project.is_single_host else []
+    if lacks:
+        raise ConfigurationError("\n".join(["not ready:", *map(_told, lacks)]))
+    settings.check(project, stack)
+    return stack
+
+
+def broker_image(project: Project, engine: Engine) -> str:
+    """What the members run, which their hosts have; else their image on this host. Raises ConfigurationError."""
+    services = engine.services(project.stack).values()
+    deployed = [one.image for one in services if one.labels.get(ROLE_LABEL) == BROKER_ROLE]
+    chosen, _ = images.choose(project.variables, engine.image)
+    found = [*deployed, *(one.reference for one in chosen if one.variable == "IMAGE")]
     if not found:
         raise ConfigurationError("this host has no image of the members, which does the work. Type:  make build")
     return found[0]
@@ -68,10 +79,11 @@ def up(prepared: Prepared, engine: Engine, inside: Inside, say: Say) -> None:
     name, services = project.stack, engine.services(project.stack)
     _say_images(prepared, engine, say)
     if services:
-        _refuse_what_cannot_be_rolled(project, engine)
+        refusing.changed_secrets(project, engine)
+        refusing.two_halves(prepared.stack, services)
     _make_secrets(project, engine)
     everything = list(stack["services"])
-    changed = [one for one in everything if one in services and _changes(prepared, services[one].labels, one, say)]
+    changed = [one for one in everything if one in services and _changes(prepared, services[one], say)]
     absent = [one for one in everything if one not in services]
     directory = str(project.directory)
     if absent:
@@ -94,12 +106,12 @@ def up(prepared: Prepared, engine: Engine, inside: Inside, say: Say) -> None:
     await_whole(inside, say, "for the cluster", HEALTHY_SECONDS)
     _remove_old_names(project, stack, engine)
     if POSTGRES in together:
-        _log_in_to_postgres(inside, str(stack["services"][POSTGRES]["environment"]["POSTGRES_DB"]))
+        _log_in_to_postgres(inside)
 
 
-def _log_in_to_postgres(inside: Inside, database: str) -> None:
+def _log_in_to_postgres(inside: Inside) -> None:
     """Its volume may be from before: the user, password and database of the first start stay."""
-    said = inside.run(POSTGRES, postgres_tool("psql", "-d", database, "-qAtc", "select 1"))
+    said = inside.run(POSTGRES, postgres_tool("psql", "-qAtc", "select 1"))
     if said.code != 0:
         raise CommandFailed(
             f"PostgreSQL runs, and what .env has for it does not open it: {said.err.strip()}. Its volume keeps the "
@@ -108,8 +120,12 @@ def _log_in_to_postgres(inside: Inside, database: str) -> None:
         )
 
 
-def _changes(prepared: Prepared, labels: Mapping[str, str], name: str, say: Say) -> bool:
-    found = labels.get(rendering.RENDERED_LABEL)
+def _changes(prepared: Prepared, service: Service, say: Say) -> bool:
+    name = service.name
+    if service.replicas == 0:
+        say(f"{name}: was scaled to none: it is deployed anew")
+        return True
+    found = service.labels.get(rendering.RENDERED_LABEL)
     lines = rendering.differences(rendering.described(prepared.stack, name), found)
     if lines is None:
         say(f"{name}: differs, or was deployed by other means: it is deployed anew")
@@ -133,25 +149,6 @@ def _say_images(prepared: Prepared, engine: Engine, say: Say) -> None:
         say(words)
 
 
-# Secrets that all who use them must change at the same moment.
-_NOT_ROLLED = {
-    "rabbitmq_erlang_cookie": "members with two cookies refuse each other, and each keeps its own on its volume. "
-    "Put the old one back",
-    "redis_pass": "Redis would refuse the members that have not been restarted. Put the old one back, "
-    "or bear an outage:  make down up",
-}
-
-
-def _refuse_what_cannot_be_rolled(project: Project, engine: Engine) -> None:
-    """Raises OperationRefused before anything is touched."""
-    there, wanted = engine.secrets(project.stack), project.secrets()
-    for key, why in _NOT_ROLLED.items():
-        start = f"{project.stack}_{key}_"
-        old = [name for name in there if name.startswith(start)]
-        if old and not any(name in wanted for name in old):
-            raise OperationRefused(f"{key.upper()} in .env is not that of the stack that runs: {why}")
-
-
 def _make_secrets(project: Project, engine: Engine) -> None:
     there = engine.secrets(project.stack)
     for name, value in project.secrets().items():
@@ -165,16 +162,3 @@ def _remove_old_names(project: Project, stack: rendering.Stack, engine: Engine) 
     configs = {str(one["name"]) for one in stack["configs"].values()}
     engine.remove_secrets([key for name, key in engine.secrets(project.stack).items() if name not in secrets])
     engine.remove_configs([key for name, key in engine.configs(project.stack).items() if name not in configs])
-
-
-def consoles(project: Project, engine: Engine, stack: rendering.Stack) -> list[str]:
-    """`rabbitmq1  http://10.0.0.11:15672/` for each broker: on the host where it runs."""
-    addresses = {node.id: node.address for node in engine.nodes()}
-    services, lines = engine.services(project.stack), []
-    for name in brokers(stack):
-        running = [task for task in engine.tasks(services[name].id) if task.runs] if name in services else []
-        port = next((one["published"] for one in stack["services"][name]["ports"] if one["target"] == 15672), None)
-        if running and port:
-            address = addresses.get(running[0].node_id) or "127.0.0.1"
-            lines.append(f"{name}  http://{'127.0.0.1' if address == '0.0.0.0' else address}:{port}/")  # noqa: S104
-    return lines

@@ -21,7 +21,8 @@ class NotRunning(RmqclusterError):
 
 
 MENDS = {
-    "No such image": "that host has not loaded the image: docker save IMAGE | ssh HOST docker load",
+    "No such image": "that host has not loaded the image (docker save IMAGE | ssh HOST docker load), or may not "
+    "pull it (docker login; docker service update --with-registry-auth SERVICE)",
     "no suitable node": "no host fulfils its placement, has its port free and memory left: docker node ls",
     "host-mode port already in use": "another container has its console port on that host: see .env, …_CONSOLE_PORT",
     "rlimit": "the engine's own limit of open files is lower: set BROKER_NOFILE in .env to what it allows",
@@ -61,8 +62,12 @@ class _Watch:
 
     def look(self) -> list[str]:
         """Who is still waited for. Raises NotRunning for a service that fails again and again."""
-        services = self._engine.services(self._stack)
-        return [name for name in self._names if not self._runs(name, services.get(name))]
+        try:
+            services = self._engine.services(self._stack)
+            return [name for name in self._names if not self._runs(name, services.get(name))]
+        except EngineUnavailable as error:  # Swarm's managers may elect; the deadline holds
+            self._tell("Swarm", str(error))
+            return list(self._names)
 
     def trouble(self, name: str, seconds: float) -> str:
         service = self._engine.services(self._stack).get(name)
@@ -75,10 +80,7 @@ class _Watch:
     def _runs(self, name: str, service: Service | None) -> bool:
         tasks = self._engine.tasks(service.id) if service is not None else ()
         newest = tasks[0] if tasks else None
-        words = in_words(newest, self._hosts)
-        if self._told.get(name) != words:
-            self._say(f"  {name:<10} {words}")
-            self._told[name] = words
+        self._tell(name, in_words(newest, self._hosts))
         before = self._failed_before.setdefault(name, {task.id for task in tasks if task.has_failed})
         if newest is not None and newest.runs and newest.id != self._old.get(name):
             return True
@@ -87,6 +89,11 @@ class _Watch:
             task = failed[0] if failed else newest
             raise NotRunning(explain(self._engine, self._stack, service, task, self._hosts))
         return False
+
+    def _tell(self, name: str, words: str) -> None:
+        if self._told.get(name) != words:
+            self._say(f"  {name:<10} {words}")
+            self._told[name] = words
 
 
 def in_words(task: Task | None, hosts: Mapping[str, str]) -> str:

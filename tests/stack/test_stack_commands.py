@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from conftest import Run
 from engine_server import EngineServer, frame
 
 from rmqcluster.cli.swarm import place
-from rmqcluster.swarm import acts
+from rmqcluster.swarm import acts, environment, inside
 
 TOP = Path(__file__).parent.parent.parent
 HERE = "c1"
@@ -75,6 +76,26 @@ def test_clean_without_an_image_changes_nothing(deployed: EngineServer, run: Run
 
     assert (code, deployed.changes) == (78, [])
     assert "make build" in err
+
+
+def test_clean_works_with_the_image_that_is_deployed(
+    deployed: EngineServer, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A manager that built nothing can take the data away, and the other hosts have that very image."""
+    monkeypatch.setattr(acts, "VOLUMES_SECONDS", 0.1)
+    monkeypatch.setattr(acts, "DOWN_SECONDS", 5.0)
+    del deployed.answers["GET /images/rmqcluster:latest/json"]
+    template = {"ContainerSpec": {"Image": "host/path@sha256:1"}}
+    spec = {"Name": "fog_rabbitmq1", "TaskTemplate": template, "Labels": {"rmqcluster.role": "broker"}}
+    deployed.answers |= {
+        "GET /services": (200, [{"ID": "id-rabbitmq1", "Version": {"Index": 1}, "Spec": spec}]),
+        "DELETE /services/id-rabbitmq1": (200, {}),
+        "POST /services/create": (201, {"ID": "s1"}),
+        "DELETE /services/s1": (200, {}),
+    }
+    assert run("clean", "--stack", "fog", **given(deployed))[0] == 0
+    (job,) = [body for body in deployed.bodies if body]
+    assert job["TaskTemplate"]["ContainerSpec"]["Image"] == "host/path@sha256:1"
 
 
 @pytest.mark.parametrize("command", CHANGING)
@@ -177,7 +198,6 @@ def test_up_says_what_is_missing(server: EngineServer, run: Run) -> None:
 
 def test_up_says_all_that_is_missing_at_once(server: EngineServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a host with nothing: all secrets, each image, and what to do with one host."""
-    environment = TOP / ".env.example"
     monkeypatch.chdir(TOP)
     node = {
         "ID": "id-manager1",
@@ -186,13 +206,33 @@ def test_up_says_all_that_is_missing_at_once(server: EngineServer, run: Run, mon
         "Status": {"State": "ready", "Addr": "10.0.0.1"},
     }
     server.answers["GET /nodes"] = (200, [node])
-    code, _, err = run("up", ENV_FILE=str(environment), **given(server))
+    code, _, err = run("up", ENV_FILE=str(TOP / ".env.example"), **given(server))
     lines = err.splitlines()
 
     assert code == 78
     assert [line.rpartition("Type:  ")[2].split("  ")[0] for line in lines[1:]] == [
         *("make env", "make build", "make build", "make build", "make up SINGLE_HOST=1")
     ]
+    assert server.changes == []
+
+
+def test_before_a_build_images_are_no_lack(server: EngineServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make all` says what else is missing before it builds for minutes."""
+    monkeypatch.chdir(TOP)
+    node = {"ID": "id-manager1", "Spec": {"Role": "manager", "Availability": "active"}, "Status": {"State": "ready"}}
+    server.answers["GET /nodes"] = (200, [node])
+    code, _, err = run("check", "--before-build", ENV_FILE=str(TOP / ".env.example"), **given(server))
+    assert code == 78
+    assert [line.rpartition("Type:  ")[2].split("  ")[0] for line in err.splitlines()[1:]] == [
+        *("make env", "make up SINGLE_HOST=1")
+    ]
+
+    filled = server.socket.with_name("filled.env")
+    environment.write(TOP / ".env.example", filled)
+    variables = {"ENV_FILE": str(filled), "SINGLE_HOST": "1", **given(server)}
+    code, out, _ = run("check", "--before-build", **variables)
+    assert (code, out) == (0, "ready: Swarm, labels, secrets are there (5 services)\n")
+    assert run("check", **variables)[0] == 78
     assert server.changes == []
 
 
@@ -232,6 +272,39 @@ def test_one_name_that_nobody_has_is_told(deployed: EngineServer, run: Run) -> N
 
     assert code == 64
     assert "rabitmq1" in err
+
+
+def test_logs_of_nothing_say_what_to_do(server: EngineServer, run: Run) -> None:
+    """A stack that is not deployed has no service that could be misspelt."""
+    code, _, err = run("logs", **given(server))
+
+    assert (code, err) == (1, "rmqcluster: stack fog is not deployed. Type:  make up\n")
+
+
+def test_redis_that_refuses_is_no_success(deployed: EngineServer, run: Run) -> None:
+    """Told once, in its own words."""
+    deployed.answers["GET /exec/x1/json"] = (200, {"Running": False, "ExitCode": 1})
+    deployed.commands.append(frame("NOAUTH Authentication required.\n"))
+    code, _, err = run("show", "redis", **given(deployed))
+
+    assert (code, err) == (69, "NOAUTH Authentication required.\n")
+    assert deployed.bodies[0]["Cmd"][-3:] == ["-e", "INFO", "server"]
+
+
+@pytest.mark.parametrize("arguments", [("debug",), ("show", "rabbitmq")])
+def test_without_swarms_managers_this_host_is_looked_at(
+    deployed: EngineServer, run: Run, arguments: tuple[str, ...]
+) -> None:
+    """Most managers are lost: what Swarm would say is said to be unreachable, and the container here is asked."""
+    lost = (503, {"message": "The swarm does not have a leader"})
+    deployed.answers |= {f"GET /{what}": lost for what in ("services", "tasks", "nodes")}
+    deployed.commands += [frame(f"words {number}\n") for number in range(3)]
+    code, out, _ = run(*arguments, **given(deployed))
+
+    assert code == 0
+    assert "Swarm's view is unreachable: Docker refused: The swarm does not have a leader" in out
+    assert "words 0" in out
+    assert ("words 2" in out) is (arguments == ("debug",))
 
 
 def test_down_of_nothing_is_fine(server: EngineServer, run: Run) -> None:
@@ -300,3 +373,44 @@ def test_who_ignores_a_closed_terminal_goes_on(
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_the_consoles_are_found_without_dotenv(deployed: EngineServer, run: Run) -> None:
+    """Any manager tells them as the services publish them; the password is where the stack was deployed."""
+    broker = {
+        "Name": "fog_rabbitmq2",
+        "TaskTemplate": TEMPLATE,
+        "Labels": {"rmqcluster.role": "broker"},
+        "EndpointSpec": {"Ports": [{"TargetPort": 15672, "PublishedPort": 25673, "PublishMode": "host"}]},
+    }
+    task = {"ID": "t", "NodeID": "n1", "DesiredState": "running", "Status": {"State": "running"}}
+    node = {"ID": "n1", "Spec": {}, "Status": {"State": "ready", "Addr": "10.0.0.7"}}
+    deployed.answers |= {
+        "GET /services": (200, [{"ID": "s", "Version": {"Index": 1}, "Spec": broker}]),
+        "GET /tasks": (200, [task]),
+        "GET /nodes": (200, [node]),
+    }
+    code, out, _ = run("ui", DISPLAY="", **given(deployed))
+
+    assert code == 0
+    assert out.splitlines() == [
+        "rabbitmq2  http://10.0.0.7:25673/",
+        "user admin, password MQ_ADMIN_PASS in .env, where the stack was deployed",
+    ]
+
+
+def test_psql_is_in_the_database_of_the_stack(tmp_path: Path) -> None:
+    """As its container knows it, also where no .env is; what is asked for by name wins."""
+    (tmp_path / "password").write_text("word")
+    (tmp_path / "psql").write_text('#!/bin/sh\necho "$PGDATABASE $PGPASSWORD $*"\n')
+    (tmp_path / "psql").chmod(0o755)
+    variables = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "POSTGRES_DB": "mine",
+        "POSTGRES_USER": "me",
+        "POSTGRES_PASSWORD_FILE": str(tmp_path / "password"),
+    }
+    argv = inside.postgres_tool("psql", "-c", "select 1")
+    done = subprocess.run(argv, env=variables, capture_output=True, text=True, timeout=10, check=True)
+
+    assert done.stdout == "mine word -h postgres -U me -c select 1\n"

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from engine_server import EngineServer, frame
 
-from rmqcluster.errors import ExitCode
+from rmqcluster.errors import CommandFailed, ExitCode
 from rmqcluster.swarm import acts, containers
 from rmqcluster.swarm import engine as engine_module
 from rmqcluster.swarm.engine import Engine
@@ -267,6 +268,17 @@ def test_a_service_is_its_tasks_description_apart_from_placement(server: EngineS
     assert services["b"].constraints == ("node.role == manager",)
 
 
+def test_a_service_says_its_ports_and_how_many_tasks_it_wants(server: EngineServer, engine: Engine) -> None:
+    """Ports as the hosts have them; one that Swarm chooses later is not known yet."""
+    ports = [{"TargetPort": 15672, "PublishedPort": 15674, "PublishMode": "host"}, {"TargetPort": 5672}]
+    none = service_of("b", Mode={"Replicated": {"Replicas": 0}}, EndpointSpec={"Mode": "dnsrr"})
+    server.answers["GET /services"] = (200, [service_of("a", EndpointSpec={"Ports": ports}), none])
+    services = engine.services("fog")
+
+    assert (services["a"].ports, services["a"].replicas) == ({15672: 15674}, 1)
+    assert (services["b"].ports, services["b"].replicas) == ({}, 0)
+
+
 def task_of(key: str, state: str = "running", wanted: str = "running", node: str = "n1") -> dict[str, Any]:
     return {
         "ID": key,
@@ -303,6 +315,21 @@ def test_a_visitor_that_has_ended_is_replaced(server: EngineServer, engine: Engi
 
     assert made == ["s1", "s2"]
     assert {"DELETE /services/s1", "DELETE /services/s2"} <= set(server.changes)
+
+
+def test_what_a_killed_asker_left_is_removed(server: EngineServer, engine: Engine) -> None:
+    """Not a job on the hosts that has just ended: whoever waits for it would take every host for lost."""
+    visit, job = (
+        service_of(f"one-shot-{kind}", Labels={"rmqcluster.one-shot": kind}) for kind in ("redis", containers.ALL_HOSTS)
+    )
+    server.answers |= {
+        "GET /services": (200, [visit, job]),
+        "GET /tasks": (200, [task_of("t1", "complete", "complete")]),
+        "DELETE /services/id-one-shot-redis": (200, {}),
+    }
+    with pytest.raises(Missing), containers.one_shot(engine, "fog", "redis"):
+        pass
+    assert server.changes == ["DELETE /services/id-one-shot-redis"]
 
 
 def test_a_container_of_this_host_is_asked_first(server: EngineServer, engine: Engine) -> None:
@@ -391,3 +418,75 @@ def test_down_waits_for_containers_that_stop(
     with pytest.raises(Exception, match=r"1 containers of fog are still there after 0\.1 s"):
         down(engine)
     assert server.changes == []
+
+
+@pytest.mark.parametrize(("said", "limit"), [("524288\n", 524288), ("unlimited\n", containers.UNLIMITED)])
+def test_who_is_asked_for_the_limit_leaves_nothing_behind(
+    server: EngineServer, engine: Engine, said: str, limit: int
+) -> None:
+    """The container goes with the volume that its image declares, and its log can be read on every engine."""
+    server.answers |= {
+        "POST /containers/create": (201, {"Id": "c1"}),
+        "GET /containers/c1/json": (200, {"Id": "c1", "Config": {"Tty": False}}),
+        "POST /containers/c1/start": (204, b""),
+        "POST /containers/c1/wait": (200, {"StatusCode": 0}),
+        "GET /containers/c1/logs": (200, frame(said)),
+        "DELETE /containers/c1": (204, b""),
+    }
+    assert containers.open_files_limit(engine, "rmqcluster:latest") == limit
+    assert server.bodies[0]["HostConfig"]["LogConfig"]["Type"] == "json-file"
+    (removed,) = (address for address in server.asked if "force=True" in address)
+    assert "v=True" in removed
+
+
+def test_a_limit_that_nobody_tells_is_given_up(
+    server: EngineServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that does not end holds `make up` up for a time, not for ever, and is removed."""
+    monkeypatch.setattr(containers, "COMMAND_SECONDS", 0.1)
+    server.answers |= {
+        "POST /containers/create": (201, {"Id": "c1"}),
+        "GET /containers/c1/json": (200, {"Id": "c1"}),
+        "POST /containers/c1/start": (204, b""),
+        "POST /containers/c1/wait": lambda: (time.sleep(1), (200, {"StatusCode": 0}))[1],
+        "DELETE /containers/c1": (204, b""),
+    }
+    with pytest.raises(EngineUnavailable):
+        containers.open_files_limit(engine, "rmqcluster:latest")
+    assert server.changes[-1] == "DELETE /containers/c1"
+
+
+@pytest.fixture
+def docker_program(tmp_path: Path, server: EngineServer) -> Iterator[Engine]:
+    """An engine whose command-line client writes down what it is given; it fails when the stack is called `bad`."""
+    program = tmp_path / "docker"
+    words = 'echo "$DOCKER_HOST $*" >"$0.given"; cat >"$0.read"; case $* in *bad) echo no such thing >&2; exit 3;; esac'
+    program.write_text(f"#!/bin/sh\n{words}\n")
+    program.chmod(0o755)
+    made = Engine({**server.environment, "PATH": f"{tmp_path}:/usr/bin:/bin"})
+    yield made
+    made.close()
+
+
+def test_a_deployment_hands_on_the_login_of_the_registry(docker_program: Engine, tmp_path: Path) -> None:
+    """Other hosts pull a private image; the file is read from the input, and the same engine is meant."""
+    docker_program.deploy("fog", "services: {}", str(tmp_path))
+    host, _, words = (tmp_path / "docker.given").read_text().strip().partition(" ")
+
+    assert words == "stack deploy --resolve-image never --with-registry-auth -c - fog"
+    assert host == docker_program.environment["DOCKER_HOST"]
+    assert (tmp_path / "docker.read").read_text() == "services: {}"
+
+
+def test_a_deployment_that_fails_is_told(docker_program: Engine, tmp_path: Path) -> None:
+    """In the program's own words."""
+    with pytest.raises(CommandFailed, match="docker stack deploy failed: no such thing"):
+        docker_program.deploy("bad", "services: {}", str(tmp_path))
+
+
+@pytest.mark.parametrize("given", [{}, {"DOCKER_HOST": ""}])
+def test_the_program_asks_the_engine_that_the_sdk_asks(engine: Engine, given: dict[str, str]) -> None:
+    """Without DOCKER_HOST the program would go where its current context leads, to another Swarm perhaps."""
+    engine.environment = given
+
+    assert engine.program_environment()["DOCKER_HOST"] == "unix:///var/run/docker.sock"

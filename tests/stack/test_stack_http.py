@@ -14,7 +14,7 @@ from engine_server import EngineServer
 
 from rmqcluster.swarm import purge, volumes
 
-LOGIN = f"Basic {base64.b64encode(b'admin:the-password').decode()}"
+LOGIN = f"Basic {base64.b64encode(b'admin:the-password ').decode()}"  # a space at its end is part of it
 
 
 class Management(http.server.ThreadingHTTPServer):
@@ -56,7 +56,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def management(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Management]:
     """The only broker that answers, and the one that is asked second."""
-    (tmp_path / "password").write_text("the-password\n")
+    (tmp_path / "password").write_text("the-password \n")
     monkeypatch.setenv("MQ_ADMIN_USER", "admin")
     monkeypatch.setenv("MQ_ADMIN_PASS_FILE", str(tmp_path / "password"))
     with Management() as server:

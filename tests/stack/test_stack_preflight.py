@@ -126,6 +126,14 @@ def test_one_host_with_the_variable_is_told_of_its_labels() -> None:
     ]
 
 
+def test_one_host_is_one_manager() -> None:
+    """With several the services would be on several, and not stay where their data is; workers take none of them."""
+    assert preflight.one_host((node("manager1"), node("worker1", is_manager=False))) == []
+
+    (lack,) = preflight.one_host(THREE)
+    assert lack.what.endswith("this one has manager1, manager2, manager3")
+
+
 def test_one_host_that_is_drained_is_told_so() -> None:
     """One host with the labels that takes no tasks needs no variable, but to take tasks."""
     drained = node("manager1", takes_tasks=False, labels=dict.fromkeys((MASTER, REP1, REP2), "true"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rmqcluster.errors import ConfigurationError
-from rmqcluster.swarm import environment, project, rendering
+from rmqcluster.swarm import environment, project, rendering, settings
 from rmqcluster.swarm.project import Project, brokers
 
 TOP = Path(__file__).parent.parent.parent
@@ -249,3 +249,29 @@ def test_each_stack_may_have_its_own_file(tmp_path: Path) -> None:
 
     assert project.find(tmp_path, {"ENV_FILE": "two.env"}).stack == "two"
     assert project.find(tmp_path, {"ENV_FILE": ""}).stack == "one"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"RMQCLUSTER_TTL_SECONDS": "soon"}, 'RMQCLUSTER_TTL_SECONDS: "soon" is not allowed'),
+        ({"RMQCLUSTER_HEARTBEAT_SECONDS": "10"}, "RMQCLUSTER_TTL_SECONDS: .* at least 3 heartbeats"),
+        ({"RMQCLUSTER_SETLE_SECONDS": "5"}, "RMQCLUSTER_SETLE_SECONDS: no such setting; did you mean"),
+        ({"RABBITMQ_ERLANG_COOKIE": "canary of two"}, "RABBITMQ_ERLANG_COOKIE: the value .not shown. is not allowed"),
+        ({"MQ_NODE1_WORKER": "guest"}, 'MQ_NODE1_WORKER: "guest" is removed from every cluster'),
+        ({"MQ_NODE1_WORKER": "admin"}, "MQ_NODE1_WORKER: .* is also another account's name"),
+    ],
+)
+def test_what_the_members_would_refuse_is_refused_before(changes: dict[str, str], words: str) -> None:
+    """A setting that keeps a broker from starting does not get to the first one; no secret is told."""
+    wanted = Project(TOP, {**CANARIES, "RABBITMQ_ERLANG_COOKIE": "canary", **changes})
+    with pytest.raises(ConfigurationError, match=words) as trouble:
+        settings.check(wanted, wanted.render())
+    assert "canary" not in str(trouble.value)
+
+
+def test_what_the_members_take_is_taken() -> None:
+    """The example as it is, other settings, and passwords with anything in them."""
+    more = {"RMQCLUSTER_SETTLE_SECONDS": "5", "RMQCLUSTER_LOG": "json", "MQ_ADMIN_PASS": "a 'b\\\"c# $d"}
+    for wanted in (Project(TOP, CANARIES), Project(TOP, {**CANARIES, **more})):
+        settings.check(wanted, wanted.render())

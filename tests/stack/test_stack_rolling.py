@@ -9,7 +9,7 @@ import pytest
 from stack_fakes import STACK, FakeEngine, FakeInside, node, task
 
 from rmqcluster.errors import CommandFailed, ExitCode, OperationRefused
-from rmqcluster.swarm import rendering, rolling, up, waiting
+from rmqcluster.swarm import acts, rendering, report, rolling, up, waiting
 from rmqcluster.swarm.containers import Said
 from rmqcluster.swarm.facts import EngineUnavailable
 from rmqcluster.swarm.project import Project
@@ -195,6 +195,14 @@ def test_a_broker_that_does_not_run_is_renewed_without_waiting(engine: FakeEngin
     assert asked == [0, 0, 0]
 
 
+def test_a_stack_that_is_taken_away_meanwhile_ends_in_words(engine: FakeEngine, inside: FakeInside) -> None:
+    """`make down` on another manager during `make restart`: no traceback, and what to type."""
+    engine.looks = [lambda: None, engine.there.clear]
+
+    with pytest.raises(OperationRefused, match=r"was removed meanwhile\. Type:  make up"):
+        acts.restart(engine, STACK, BROKERS, inside, lambda words: None)  # type: ignore[arg-type]
+
+
 def test_a_change_without_a_new_task_is_not_waited_for(engine: FakeEngine, inside: FakeInside) -> None:
     """A label or an update rule that changes starts nothing anew: the roll goes on with the task that runs."""
     assert rolled(engine, inside, engine.relabel) == ["rabbitmq2", "rabbitmq3", "rabbitmq1"]
@@ -267,6 +275,17 @@ def test_up_without_a_difference_deploys_nothing(inside: FakeInside, tmp_path: P
     assert len(inside.asked) == 1
 
 
+def test_up_starts_again_what_was_scaled_to_none(inside: FakeInside, tmp_path: Path) -> None:
+    """Its description does not differ, and no task would ever come: it is deployed, and nothing else is."""
+    engine = FakeEngine()
+    deployed_as(engine, prepared(tmp_path))
+    engine.there["rabbitmq2"] = replace(engine.there["rabbitmq2"], replicas=0)
+    engine.running["rabbitmq2"] = []
+
+    assert "rabbitmq2: was scaled to none" in brought_up(prepared(tmp_path), engine, inside)
+    assert engine.deployed == ["rabbitmq2"]
+
+
 def test_up_with_changed_brokers_rolls_them(inside: FakeInside, tmp_path: Path) -> None:
     """Brokers whose description differs are deployed one at a time, and nothing else is touched."""
     engine = FakeEngine()
@@ -319,6 +338,38 @@ def test_up_refuses_a_secret_that_cannot_be_rolled(
     assert engine.deployed
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ({"RMQCLUSTER_PREFIX": "a"}, {"RMQCLUSTER_PREFIX": "b"}, "environment.RMQCLUSTER_PREFIX: a -> b"),
+        ({}, {"network": {"name": "n", "driver_opts": {"encrypted": ""}}}, "names.net.driver_opts.encrypted: "),
+        ({}, {"network": {"name": "other"}}, "names.net.name: n -> other"),
+    ],
+)
+def test_up_refuses_what_would_part_the_members(
+    inside: FakeInside, tmp_path: Path, before: dict[str, Any], after: dict[str, Any], words: str
+) -> None:
+    """A network that cannot be changed, or other keys in Redis for one half: refused, and nothing is touched."""
+
+    def described_by(given: dict[str, Any]) -> up.Prepared:
+        found = prepared(tmp_path)
+        environment = {"RMQCLUSTER_PREFIX": given.get("RMQCLUSTER_PREFIX", "")}
+        services = {
+            name: {**one, "environment": environment, "networks": {"net": {}}}
+            for name, one in found.stack["services"].items()
+        }
+        networks = {"net": given.get("network", {"name": "n"})}
+        return replace(found, stack={**found.stack, "services": services, "networks": networks})
+
+    engine = FakeEngine()
+    deployed_as(engine, described_by(before))
+    with pytest.raises(OperationRefused, match=rf"{words}.*make down up"):
+        brought_up(described_by(after), engine, inside)
+    assert engine.deployed == []
+
+    brought_up(described_by(before), engine, inside)
+
+
 def test_up_with_a_service_that_has_no_task_deploys_it(inside: FakeInside, tmp_path: Path) -> None:
     """A changed service that Swarm has not placed anywhere is deployed as any other."""
     engine = FakeEngine()
@@ -357,10 +408,11 @@ def test_consoles_are_where_the_brokers_run(engine: FakeEngine) -> None:
     engine.hosts = (node("manager1", address="10.0.0.1"), node("manager2", address="0.0.0.0"))
     engine.running["rabbitmq2"] = [task("t", node_id="id-manager2")]
     engine.running["rabbitmq3"] = [task("t", state="failed")]
-    port = {"ports": [{"target": 5672, "published": 5}, {"target": 15672, "published": 15672}]}
-    services = {name: {**port, "deploy": {"labels": {"rmqcluster.role": "broker"}}} for name in BROKERS}
+    for name, one in engine.there.items():
+        engine.there[name] = replace(one, labels={"rmqcluster.role": "broker"}, ports={5672: 5, 15672: 15672})
+    engine.start("other", ports={15672: 1})
 
-    lines = up.consoles(Project(Path(), {}), engine, {"services": services})  # type: ignore[arg-type]
+    lines = report.consoles(engine, STACK)  # type: ignore[arg-type]
     assert lines == ["rabbitmq1  http://10.0.0.1:15672/", "rabbitmq2  http://127.0.0.1:15672/"]
 
 

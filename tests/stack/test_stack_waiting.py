@@ -71,6 +71,26 @@ def test_progress_is_said_once_per_change() -> None:
     ]
 
 
+def test_swarm_without_a_leader_is_waited_for() -> None:
+    """A manager is lost meanwhile and the others elect: that is told, and the wait goes on until its deadline."""
+    engine = FakeEngine()
+    engine.start("redis", task("t", state="starting"))
+
+    def lost() -> None:
+        raise EngineUnavailable("no leader")
+
+    engine.looks = [lambda: None, lost, lost, lambda: engine.start("redis")]
+    assert awaited(engine, "redis") == [
+        "  redis      starting on manager1",
+        "  Swarm      no leader",
+        "  redis      running on manager1",
+    ]
+
+    engine.looks = [lost] * 10000
+    with pytest.raises(EngineUnavailable, match="no leader"):
+        awaited(engine, "redis", seconds=0.01)
+
+
 def test_the_old_task_does_not_count() -> None:
     """A task that is to be replaced runs on for a while; only its successor ends the wait."""
     engine = FakeEngine()

@@ -180,6 +180,14 @@ def member(status: Mapping[str, Any], name: str) -> dict[str, Any]:
     return dict(rows[0]) if rows else {}
 
 
+def assert_rejoined(stack: Stack, name: str, seen: list[str]) -> None:
+    """What has happened since: it came back with its disk, and nobody was reset, forgotten or joined anew."""
+    new = [line for line in stack.history() if line not in seen]
+    assert any(f"rabbit@{name}  boot" in line and "rejoins by itself" in line for line in new), new
+    bad = [line for line in new if re.search(r"\b(reset|joining|forget|forgotten|replace|founding)\b", line)]
+    assert not bad, bad
+
+
 @contextmanager
 def loaded(target: SwarmTarget) -> Iterator[Ledger]:
     """A load that runs; it ends with the block, whatever happens there."""

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 from hosts import Host
-from stack import BROKERS, NAME, REDIS, SERVICES, Stack, goes_on, loaded, settle
+from stack import BROKERS, NAME, REDIS, SERVICES, Stack, assert_rejoined, goes_on, loaded, settle
 from support import wait_until
 from swarms import Swarm
 
@@ -60,7 +60,7 @@ def test_a_lost_host_is_borne_and_comes_back(stack: Stack) -> None:
         _come_back(stack, victim)
 
     assert stack.status(asked)["cluster_id"] == identity
-    _assert_rejoined(stack, master, seen)
+    assert_rejoined(stack, master.partition("@")[2], seen)
 
 
 def test_the_coordinators_host_is_lost(stack: Stack) -> None:
@@ -203,14 +203,6 @@ def _come_back(stack: Stack, victim: Host) -> None:
     stack.await_whole(victim, BACK_SECONDS)
     _tell("whole again after", powered_at)
     stack.swarm.await_states("Ready")
-
-
-def _assert_rejoined(stack: Stack, node: str, seen: list[str]) -> None:
-    """It came back with its disk, and nobody was reset, forgotten or joined anew."""
-    new = [line for line in stack.history() if line not in seen]
-    assert any(f"{node}  boot" in line and "rejoins by itself" in line for line in new), new
-    bad = [line for line in new if re.search(r"\b(reset|joining|forget|forgotten|replace|founding)\b", line)]
-    assert not bad, bad
 
 
 def _master_apart_from_redis(stack: Stack) -> tuple[Host, str]:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from hosts import Host
-from stack import BROKERS, NAME, POSTGRES, REDIS, SERVICES, Stack, member
+from stack import BROKERS, NAME, POSTGRES, REDIS, SERVICES, Stack, assert_rejoined, member
 from support import wait_until
 from swarms import Swarm
 
@@ -143,14 +143,6 @@ def test_clean_says_which_host_it_did_not_reach(stack: Stack) -> None:
     assert [_volumes(host) for host in stack.swarm.hosts] == ["", "", ""]
     for kind in ("service", "secret", "config"):
         assert one.docker(kind, "ls", "--filter", f"label={STACK_LABEL}={NAME}", "--quiet") == "", kind
-
-
-def assert_rejoined(stack: Stack, name: str, seen: list[str]) -> None:
-    """What has happened since: it came back with its disk, and nobody was reset, forgotten or joined anew."""
-    new = [line for line in stack.history() if line not in seen]
-    assert any(f"rabbit@{name}  boot" in line and "rejoins by itself" in line for line in new), new
-    bad = [line for line in new if re.search(r"\b(reset|joining|forget|forgotten|replace|founding)\b", line)]
-    assert not bad, bad
 
 
 def _move(stack: Stack, name: str, old: Host, new: Host) -> None:
