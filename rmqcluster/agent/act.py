@@ -12,6 +12,7 @@ from rmqcluster.agent.store_worker import StoreWorker
 from rmqcluster.core import actions as a
 from rmqcluster.core.model import Decision, Marker, Observation, Purpose, Stage
 from rmqcluster.core.operations import KINDS, step
+from rmqcluster.core.tables import APART
 from rmqcluster.errors import CommandFailed, RmqclusterError, StoreUnavailable
 
 STORE_ACTIONS = (
@@ -170,7 +171,7 @@ class Hands:
 
     def _load_tables(self, act: a.LoadTables, o: Observation, d: Decision) -> None:
         def load() -> None:
-            self._memory.tables_asked_at = self._clock.monotonic()
+            self._memory.tables_asked_at = now = self._clock.monotonic()
             try:
                 why_not = self._commands.load_tables(act.missed)
             except CommandFailed as error:
@@ -178,6 +179,7 @@ class Hands:
             else:
                 if not why_not:
                     self.event("load tables", f"done: {d.reason}", d.rule)
+                self._memory.tables_seen(now, o.broker.since, apart=why_not == APART)
 
         self._long("load tables", load, d, quiet=True)
 

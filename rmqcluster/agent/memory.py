@@ -56,6 +56,7 @@ class Memory:
     marked: frozenset[str] = frozenset()
     act_failed_at: float | None = None
     tables_asked_at: float | None = None
+    apart_since: float | None = None
     failures: int = 0
     failed_act: str = ""
     provision_failed_at: float | None = None
@@ -104,6 +105,12 @@ class Memory:
         """No failure counts any more; a look that succeeds says nothing of an act that failed."""
         if not only_looked or act == self.failed_act:
             self.act_failed_at, self.failures = None, 0
+
+    def tables_seen(self, now: float, booting_since: float, *, apart: bool) -> None:
+        """A look into the metadata of this boot; what was seen in an earlier boot says nothing of it."""
+        before = self.apart_since
+        same_boot = before is not None and before >= booting_since
+        self.apart_since = (before if same_boot else now) if apart else None
 
     def end_again(self, store: StoreView | None) -> EndOperation | None:
         """An end that Redis did not hear, to be told until its record is gone."""
@@ -175,6 +182,7 @@ def observe(
         wanted_stamp=identity.wanted_stamp,
         act_failed_at=memory.act_failed_at,
         tables_asked_at=memory.tables_asked_at,
+        apart_since=memory.apart_since,
         failures=memory.failures,
         provision_failed_at=memory.provision_failed_at,
         hopeless_since=max(memory.started_at, memory.hopeless_since),

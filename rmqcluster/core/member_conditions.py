@@ -5,6 +5,7 @@ from rmqcluster.core.model import BrokerPhase, DiskKind, JoinMode, Observation, 
 from rmqcluster.core.operations import STOPPING_TAKES_SECONDS
 
 LAST_WORDS_SECONDS = 0.5  # of the stop budget, for the supervisor itself
+APART_SECONDS = 60.0  # how long a booting broker may need to reach the metadata of peers that run
 STANDING_SECONDS = 60.0  # how long a broker that stopped its application may need to resume while its peers run
 TABLES_SECONDS, TABLES_AGAIN_SECONDS = 60.0, 20.0  # how long the last member may be waited for; between two looks
 FIRST_WORD_SECONDS = 3.0  # above the longest that Redis may take for one reply
@@ -291,9 +292,22 @@ def left_standing(o: Observation) -> bool:
     `pause_minority` stops it like that and starts it again when the peers are back; on 3.10.8 that start was seen
     to fail for good (`incompatible_feature_flags`), with the VM alive and silent.
     """
-    running = [v for v in e.peer_views(o).values() if v.sees_majority()]
     standing = o.broker.was_ready and o.busy is None and e.waited(o, o.broker.since, STANDING_SECONDS)
-    return standing and bool(running)
+    return standing and _peers_run(o)
+
+
+def left_apart(o: Observation) -> bool:
+    """My broker boots with its data, and its Mnesia does not get to peers that run.
+
+    Two that merge their schemas while a third one dies may wait for each other for ever (seen once on 3.10.8, where a
+    broker was killed as another one had just come back).
+    """
+    apart = o.broker.purpose is Purpose.DATA and o.apart_since is not None and o.apart_since >= o.broker.since
+    return apart and o.busy is None and e.waited(o, o.apart_since or 0.0, APART_SECONDS) and _peers_run(o)
+
+
+def _peers_run(o: Observation) -> bool:
+    return any(view.sees_majority() for view in e.peer_views(o).values())
 
 
 def strayed(o: Observation) -> bool:

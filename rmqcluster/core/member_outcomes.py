@@ -100,6 +100,11 @@ def restart_standing(o: Observation) -> Outcome:
     return Outcome((KillBroker(text),), text, "booting")
 
 
+def restart_apart(o: Observation) -> Outcome:
+    text = "the broker boots without getting to the metadata of its peers, which run: it is started again"
+    return Outcome((KillBroker(text),), text, "booting")
+
+
 def stop_foreign(o: Observation) -> Outcome:
     held = hold_foreign(o)
     return Outcome((StopBroker(held.text),), held.text, held.state, held.held)

@@ -286,6 +286,12 @@ MEMBER_RULES: tuple[Rule, ...] = (
         "the members' brokers say that this disk belongs elsewhere",
     ),
     Rule(
+        607,
+        (c.broker_starting, c.left_apart),
+        then.restart_apart,
+        "its peers run and it waits for them for ever; its data stays",
+    ),
+    Rule(
         608,
         (c.broker_starting, c.has_member_data, c.forgotten),
         then.stop_forgotten,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from rmqcluster.core import evidence as e
 from rmqcluster.core.model import Observation, View
 
+APART = "its Mnesia is connected to no other member"
 Missed = Mapping[str, frozenset[str] | None]  # member -> whom it missed when it last ran with a majority; None unknown
 
 
@@ -41,6 +42,8 @@ def missed_by(o: Observation) -> Missed:
 def why_not_load(facts: TableFacts, missed: Missed, me: str) -> str:
     """Why I may not load the tables from my own disk; "" when it is my part. Not known who is newer: nobody loads."""
     present = facts.connected & facts.members
+    if present == {me} != facts.members:
+        return APART
     if not facts.waiting.get(me):
         return "no table waits"
     if me not in present or len(present) <= len(facts.members) // 2:

@@ -86,3 +86,17 @@ def test_an_end_is_told_until_its_record_is_gone() -> None:
     assert memory.end_again(StoreView(operation=asked)) == memory.ending
     assert memory.end_again(StoreView()) is None
     assert memory.ending is None
+
+
+def test_being_apart_counts_within_one_boot() -> None:
+    """From the first look that saw it on; a look that saw otherwise, and a new boot, begin anew."""
+    memory = Memory(started_at=0.0)
+    for now, boot, apart, since in (
+        (70.0, 0.0, True, 70.0),
+        (90.0, 0.0, True, 70.0),
+        (110.0, 0.0, False, None),
+        (130.0, 0.0, True, 130.0),
+        (210.0, 140.0, True, 210.0),
+    ):
+        memory.tables_seen(now, boot, apart=apart)
+        assert memory.apart_since == since

@@ -817,6 +817,19 @@ def test_606_stops_a_stranger_that_boots() -> None:
     assert fires(606, strange(broker=broker(STARTING, Purpose.DATA)), act.StopBroker).held
 
 
+def test_607_starts_again_what_never_gets_to_its_peers() -> None:
+    """607: a boot whose Mnesia stays connected to nobody while its peers run is begun anew."""
+    booting = replace(broker(STARTING, Purpose.DATA), since=NOW - 130.0)
+    asked = {"broker": booting, "tables_asked_at": NOW - 10.0}
+
+    fires(607, observe(DATA, **asked, apart_since=NOW - 61.0, store=committed()), act.KillBroker)
+    for waits in ({"apart_since": NOW - 59.0}, {"apart_since": None}, {"apart_since": NOW - 140.0}):
+        fires(610, observe(DATA, **asked, **waits, store=committed()))
+    fires(610, observe(DATA, **asked, apart_since=NOW - 61.0, busy="load tables", store=committed()))
+    nobody_runs = stored(member(B, ALL, view=View(ALL, frozenset({B}))))
+    fires(610, observe(DATA, **asked, apart_since=NOW - 61.0, store=nobody_runs))
+
+
 def test_608_stops_a_forgotten_one_that_boots() -> None:
     """608: a forgotten disk would wait for members that do not wait for it."""
     assert fires(608, unlisted(broker=broker(STARTING, Purpose.DATA)), act.StopBroker).held
