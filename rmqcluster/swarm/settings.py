@@ -15,6 +15,9 @@ FILLED_IN_BY_SWARM = "{{"
 
 def check(project: Project, stack: Stack) -> None:
     """Raises ConfigurationError with every setting that is wrong, and every name of ours that is none."""
+    odd = sorted(key.upper() for key in stack["secrets"] if not project.variables.get(key.upper(), "").isprintable())
+    if odd:  # Redis' would end in its log
+        raise ConfigurationError(f"not ready: a line end or another control character is in {', '.join(odd)}")
     given = {name: value for name, value in project.variables.items() if name.startswith(OWN_PREFIX)}
     for name in brokers(stack):
         service = stack["services"][name]

@@ -258,6 +258,7 @@ def test_each_stack_may_have_its_own_file(tmp_path: Path) -> None:
         ({"RMQCLUSTER_HEARTBEAT_SECONDS": "10"}, "RMQCLUSTER_TTL_SECONDS: .* at least 3 heartbeats"),
         ({"RMQCLUSTER_SETLE_SECONDS": "5"}, "RMQCLUSTER_SETLE_SECONDS: no such setting; did you mean"),
         ({"RABBITMQ_ERLANG_COOKIE": "canary of two"}, "RABBITMQ_ERLANG_COOKIE: the value .not shown. is not allowed"),
+        ({"REDIS_PASS": "canary\nrest"}, "a line end or another control character is in REDIS_PASS"),
         ({"MQ_NODE1_WORKER": "guest"}, 'MQ_NODE1_WORKER: "guest" is removed from every cluster'),
         ({"MQ_NODE1_WORKER": "admin"}, "MQ_NODE1_WORKER: .* is also another account's name"),
     ],
