@@ -13,7 +13,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from rmqcluster.swarm.inside import BROKERS, POSTGRES, REDIS, redis_cli
 NAME = "fog"
 SERVICES = (*BROKERS, REDIS, POSTGRES)
 MAKE_SECONDS = 600.0
+GLIMPSE_SECONDS = 8.0
 SERVE_SECONDS = 60.0
 WHOLE_SECONDS = 180.0
 WARM_UP_MESSAGES = 50
@@ -61,17 +62,22 @@ class Stack:
         assert done.returncode != 0, f"make {' '.join(targets)} succeeded:\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
+    def glimpse(self, target: str, seconds: float = GLIMPSE_SECONDS) -> str:
+        """What a target that goes on for ever shows until somebody types Ctrl-C."""
+        done = self.run_make(target, before=("timeout", "--signal=INT", f"{seconds:g}"))
+        return done.stdout + done.stderr
+
     def run_inside(self, *words: str, host: Host | None = None) -> "subprocess.CompletedProcess[str]":
         """A command of rmqcluster inside the stack, as a person on that host gives it."""
         command = [sys.executable, "-m", "rmqcluster", "swarm", "run", "--", *words]
         return (host or self.swarm.manager).run(*command, seconds=MAKE_SECONDS)
 
     def run_make(
-        self, *targets: str, host: Host | None = None, said: str = "", **variables: str
+        self, *targets: str, host: Host | None = None, said: str = "", before: Sequence[str] = (), **variables: str
     ) -> "subprocess.CompletedProcess[str]":
         given = {**self._variables, **variables}
         words = [f"{name}={value}" for name, value in given.items() if value]
-        command = ["make", "--directory", str(PROJECT), "--no-print-directory", *targets, *words]
+        command = [*before, "make", "--directory", str(PROJECT), "--no-print-directory", *targets, *words]
         return (host or self.swarm.manager).run(*command, seconds=MAKE_SECONDS, said=said)
 
     def render(self) -> str:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from hosts import Host
+from images import OFFICIAL, Images
 from stack import BROKERS, NAME, POSTGRES, REDIS, SERVICES, Stack, assert_rejoined, goes_on
 from support import wait_until
 from swarms import Swarm
@@ -167,6 +168,20 @@ def test_every_part_is_shown(stack: Stack) -> None:
     assert "schedulerdb" in stack.make("postgres-cli", said="select current_database();\n")
     assert "PONG" in stack.make("redis-cli", said="PING\n")
     assert "rabbit@rabbitmq1" in stack.make("rabbitmq-cli", said="rabbitmqctl -q eval 'node().'\nrmqcluster status\n")
+
+
+def test_what_goes_on_ends_with_ctrl_c(stack: Stack) -> None:
+    """The report and the logs are shown as they change; Ctrl-C ends them without a traceback."""
+    seen = {target: stack.glimpse(target) for target in ("monitor", "logs-follow")}
+    assert "rabbitmq2: healthy" in seen["monitor"]
+    assert all(re.search(rf"^{name} +\| ", seen["logs-follow"], re.M) for name in SERVICES)
+    assert not [target for target, said in seen.items() if "Traceback" in said], seen
+
+
+def test_all_checks_builds_and_deploys(stack: Stack, images: Images) -> None:
+    """`make all` from the same sources builds the same image, and finds that nothing differs from what runs."""
+    said = stack.make("all", STANDIN="" if images.suite == OFFICIAL else images.suite)
+    assert re.search(r"ready: .*is built: \d+ MB on top of its base.*nothing differs from what runs", said, re.S), said
 
 
 def test_what_destroys_asks_first(stack: Stack) -> None:
