@@ -127,8 +127,12 @@ def test_all_hosts_may_be_lost_at_once(served: Swarm) -> None:
         host.await_answer()
 
     served.await_states("Ready")
-    served.hosts[0].docker("start", CLIENT)
-    _await_reached(served.hosts[0])
+    one = served.hosts[0]
+    # A ready host may not have been told of the network yet.
+    wait_until(
+        lambda: one.run("docker", "start", CLIENT).returncode == 0, REACH_SECONDS, "the client starts in its network"
+    )
+    _await_reached(one)
 
 
 def test_a_failed_test_leaves_nothing_behind(images: Images) -> None:

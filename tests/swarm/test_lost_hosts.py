@@ -15,6 +15,7 @@ from swarms import Swarm
 TTL_SECONDS, ELECTION_SECONDS = 15.0, 2.0
 READ_SECONDS = 3.0  # what looking takes, on a machine with other work
 NAME_SECONDS = 10.0
+NOTICED_SECONDS = 60.0  # by Swarm, which hears from a host every 5 s and gives it three times that
 BACK_SECONDS = 180.0
 MASTER, MEMBERS = "rabbitmq:cluster:master", "rabbitmq:cluster:members"
 
@@ -184,10 +185,11 @@ def _ran_at(host: Host, name: str) -> float:
 def _assert_told(stack: Stack, victim: Host, lost: str) -> None:
     """From another host: who is lost, where the rest is, and that `up` would not do."""
     two = _others(stack, victim)[1]
+    unheard = ("Down", "Unknown")  # unknown, where Swarm's managers had to elect
+    wait_until(lambda: stack.swarm.states(two).get(victim.name) in unheard, NOTICED_SECONDS, "Swarm misses the host")
     status = stack.run_make("status", host=two)
     assert status.returncode != 0
     assert re.search(rf"^{lost} LOST ", status.stdout, re.M), status.stdout
-    # Unknown, where Swarm's managers had to elect: the new leader gives each host some time to be heard.
     assert re.search(rf"^host {victim.name} is (down|unknown): ", status.stdout, re.M), status.stdout
     assert stack.ask("status", host=two).returncode == 1
     assert f"{lost.partition('@')[2]}: lost" in stack.fails("health", host=two).splitlines()
