@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import click
 
@@ -142,11 +143,9 @@ def _follow(here: Place, services: list[Service], lines: int) -> int:
     threads = [threading.Thread(target=one, args=(service,), daemon=True) for service in services]
     for thread in threads:
         thread.start()
-    try:
+    with suppress(KeyboardInterrupt):  # that is how a person ends it
         for thread in threads:
             thread.join()
-    except KeyboardInterrupt:
-        pass
     return 0
 
 

@@ -302,8 +302,10 @@ def left_apart(o: Observation) -> bool:
     Two that merge their schemas while a third one dies may wait for each other for ever (seen once on 3.10.8, where a
     broker was killed as another one had just come back).
     """
-    apart = o.broker.purpose is Purpose.DATA and o.apart_since is not None and o.apart_since >= o.broker.since
-    return apart and o.busy is None and e.waited(o, o.apart_since or 0.0, APART_SECONDS) and _peers_run(o)
+    since = o.apart_since
+    if since is None or since < o.broker.since or o.busy is not None or o.broker.purpose is not Purpose.DATA:
+        return False
+    return e.waited(o, since, APART_SECONDS) and _peers_run(o)
 
 
 def _peers_run(o: Observation) -> bool:

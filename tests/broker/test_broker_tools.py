@@ -99,7 +99,9 @@ def test_definitions_go_in_by_stdin_alone() -> None:
 
 def test_an_import_that_was_taken_says_nothing() -> None:
     """The broker's `ok` is empty; anything else is its reason."""
-    ctl(Tools({"eval": Done(stdout=term(""))})).import_definitions(b"{}")
+    tools = Tools({"eval": Done(stdout=term(""))})
+    ctl(tools).import_definitions(b"{}")
+    assert tools.ran == [["eval"]]
 
 
 def test_join_never_touches_a_member() -> None:
