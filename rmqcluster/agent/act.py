@@ -12,7 +12,6 @@ from rmqcluster.agent.store_worker import StoreWorker
 from rmqcluster.core import actions as a
 from rmqcluster.core.model import Decision, Marker, Observation, Purpose, Stage
 from rmqcluster.core.operations import KINDS, step
-from rmqcluster.core.tables import APART
 from rmqcluster.errors import CommandFailed, RmqclusterError, StoreUnavailable
 
 STORE_ACTIONS = (
@@ -179,7 +178,7 @@ class Hands:
             else:
                 if not why_not:
                     self.event("load tables", f"done: {d.reason}", d.rule)
-                self._memory.tables_seen(now, o.broker.since, apart=why_not == APART)
+                self._memory.tables_seen(now, o.broker.since, why_not)
 
         self._long("load tables", load, d, quiet=True)
 

@@ -6,11 +6,13 @@ from rmqcluster.core.tables import Missed, TableFacts, why_not_load
 FACTS_SECONDS = 15.0
 LOAD_SECONDS = 60.0
 
+# `rabbit_boot` is there while it boots, `rabbit_outside_app_process` while `pause_minority` waits for the peers.
 # A member whose Mnesia does not run, or that knows none (Khepri), has no table that waits. A table whose only copy is
 # on an absent member is nobody's to load: `force_load_table` would wait for it for ever.
 _FACTS = """
 Ask = fun(N, M, F, A) -> case rpc:call(N, M, F, A, 3000) of {badrpc, _} -> unknown; Answer -> Answer end end,
 Names = fun(Nodes) -> [atom_to_binary(N, utf8) || N <- Nodes] end,
+Stands = lists:all(fun(Name) -> whereis(Name) =:= undefined end, [rabbit, rabbit_boot, rabbit_outside_app_process]),
 Facts = case (catch mnesia:system_info(is_running)) of
     yes ->
         Connected = mnesia:system_info(running_db_nodes),
@@ -21,7 +23,7 @@ Facts = case (catch mnesia:system_info(is_running)) of
         #{members => Names(mnesia:system_info(db_nodes)), connected => Names(Connected),
           waiting => maps:from_list([{N, Count(N)} || N <- Connected])};
     _ -> #{members => [], connected => [], waiting => #{}} end,
-base64:encode(iolist_to_binary(rabbit_json:encode(Facts)))."""
+base64:encode(iolist_to_binary(rabbit_json:encode(Facts#{stands => Stands})))."""
 
 _LOAD = """
 _ = [spawn(mnesia, force_load_table, [T]) || T <- mnesia:system_info(tables),
@@ -52,6 +54,7 @@ def parse(found: object) -> TableFacts:
         _names(row.get("members")),
         _names(row.get("connected")),
         {str(n): count if isinstance(count, int) else None for n, count in _items(waiting)},
+        row.get("stands") is True,
     )
 
 

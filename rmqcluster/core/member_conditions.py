@@ -6,7 +6,7 @@ from rmqcluster.core.operations import STOPPING_TAKES_SECONDS
 
 LAST_WORDS_SECONDS = 0.5  # of the stop budget, for the supervisor itself
 APART_SECONDS = 60.0  # how long a booting broker may need to reach the metadata of peers that run
-STANDING_SECONDS = 60.0  # how long a broker that stopped its application may need to resume while its peers run
+STANDING_SECONDS = 15.0  # how long a broker that stopped its application is left to itself
 TABLES_SECONDS, TABLES_AGAIN_SECONDS = 60.0, 20.0  # how long the last member may be waited for; between two looks
 FIRST_WORD_SECONDS = 3.0  # above the longest that Redis may take for one reply
 
@@ -279,21 +279,21 @@ def stands_alone(o: Observation) -> bool:
     return e.stands_alone(o)
 
 
-def tables_may_wait(o: Observation) -> bool:
-    """My broker boots with its data for so long that it may wait for a member that never returns."""
-    with_data = o.broker.purpose is Purpose.DATA and not o.broker.was_ready and o.busy is None
+def may_wait_for_ever(o: Observation) -> bool:
+    """What my broker waits for may never come: it boots with its data for long, or has stopped its application."""
+    stopped = o.broker.was_ready and e.waited(o, o.broker.since, STANDING_SECONDS)
+    with_data = o.broker.purpose is Purpose.DATA and e.waited(o, o.broker.since, TABLES_SECONDS)
     lately = o.tables_asked_at is not None and not e.waited(o, o.tables_asked_at, TABLES_AGAIN_SECONDS)
-    return with_data and not lately and e.waited(o, o.broker.since, TABLES_SECONDS)
+    return (stopped or with_data) and not lately and o.busy is None
 
 
 def left_standing(o: Observation) -> bool:
-    """My broker was up, has stopped its application, and did not resume while a majority of its peers runs.
+    """My broker was up, has stopped its application, and nothing in it would start it again.
 
     `pause_minority` stops it like that and starts it again when the peers are back; on 3.10.8 that start was seen
-    to fail for good (`incompatible_feature_flags`), with the VM alive and silent.
+    to fail for good (`incompatible_feature_flags`), with the VM alive and silent, and the peers waiting for it.
     """
-    standing = o.broker.was_ready and o.busy is None and e.waited(o, o.broker.since, STANDING_SECONDS)
-    return standing and _peers_run(o)
+    return o.broker.was_ready and o.busy is None and o.stood_at is not None and o.stood_at >= o.broker.since
 
 
 def left_apart(o: Observation) -> bool:

@@ -96,7 +96,7 @@ def hold_foreign(o: Observation) -> Outcome:
 
 
 def restart_standing(o: Observation) -> Outcome:
-    text = "the broker stopped its application and did not resume while its peers run: it is started again"
+    text = "the broker stopped its application, and nothing in it would start that again: it is restarted"
     return Outcome((KillBroker(text),), text, "booting")
 
 

@@ -277,7 +277,7 @@ MEMBER_RULES: tuple[Rule, ...] = (
         605,
         (c.broker_starting, c.left_standing),
         then.restart_standing,
-        "its peers run and it does not come back by itself; its data stays",
+        "it never comes back by itself, and its peers may wait for it; its data stays",
     ),
     Rule(
         606,
@@ -299,7 +299,7 @@ MEMBER_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         609,
-        (c.broker_starting, c.tables_may_wait),
+        (c.broker_starting, c.may_wait_for_ever),
         then.load_tables,
         "a majority of the disks knows all that was committed; a member that never returns is not waited for",
     ),

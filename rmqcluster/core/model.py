@@ -314,6 +314,7 @@ class Observation:
     wanted_stamp: str | None = None  # hash of what should be provisioned; None when nothing is configured
     act_failed_at: float | None = None  # when the last long act failed; None after one that did not
     tables_asked_at: float | None = None  # when it was last looked whether the tables of my booting broker wait
+    stood_at: float | None = None  # when my broker was seen stopped, with nothing in it to start it again
     apart_since: float | None = None  # since when the metadata of my booting broker was seen connected to nobody
     failures: int = 0  # how many failed in a row
     provision_failed_at: float | None = None

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from rmqcluster.core import evidence as e
 from rmqcluster.core.model import Observation, View
 
+STANDING = "RabbitMQ is stopped in it, and nothing starts it"
 APART = "its Mnesia is connected to no other member"
 Missed = Mapping[str, frozenset[str] | None]  # member -> whom it missed when it last ran with a majority; None unknown
 
@@ -26,6 +27,7 @@ class TableFacts:
     members: frozenset[str] = frozenset()  # who has a copy of the schema
     connected: frozenset[str] = frozenset()  # members whose Mnesia runs, myself included
     waiting: Mapping[str, int | None] = field(default_factory=dict)  # member -> tables that it could not load
+    stands: bool = False  # RabbitMQ neither runs nor boots, and does not wait for its peers to boot again
 
 
 def missed_now(view: View, before: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -41,6 +43,8 @@ def missed_by(o: Observation) -> Missed:
 
 def why_not_load(facts: TableFacts, missed: Missed, me: str) -> str:
     """Why I may not load the tables from my own disk; "" when it is my part. Not known who is newer: nobody loads."""
+    if facts.stands:
+        return STANDING
     present = facts.connected & facts.members
     if present == {me} != facts.members:
         return APART

@@ -19,6 +19,7 @@ from rmqcluster.core.model import (
     StoreView,
     View,
 )
+from rmqcluster.core.tables import APART, STANDING
 
 A, B, C = "rabbit@a", "rabbit@b", "rabbit@c"
 
@@ -91,12 +92,21 @@ def test_an_end_is_told_until_its_record_is_gone() -> None:
 def test_being_apart_counts_within_one_boot() -> None:
     """From the first look that saw it on; a look that saw otherwise, and a new boot, begin anew."""
     memory = Memory(started_at=0.0)
-    for now, boot, apart, since in (
-        (70.0, 0.0, True, 70.0),
-        (90.0, 0.0, True, 70.0),
-        (110.0, 0.0, False, None),
-        (130.0, 0.0, True, 130.0),
-        (210.0, 140.0, True, 210.0),
+    for now, boot, found, since in (
+        (70.0, 0.0, APART, 70.0),
+        (90.0, 0.0, APART, 70.0),
+        (110.0, 0.0, "no table waits", None),
+        (130.0, 0.0, APART, 130.0),
+        (210.0, 140.0, APART, 210.0),
     ):
-        memory.tables_seen(now, boot, apart=apart)
+        memory.tables_seen(now, boot, found)
         assert memory.apart_since == since
+
+
+def test_standing_is_what_the_last_look_saw() -> None:
+    """A later look that saw it resume takes it back."""
+    memory = Memory(started_at=0.0)
+    memory.tables_seen(20.0, 0.0, STANDING)
+    assert memory.stood_at == 20.0
+    memory.tables_seen(40.0, 0.0, "no table waits")
+    assert memory.stood_at is None

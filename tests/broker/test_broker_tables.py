@@ -42,5 +42,7 @@ def test_does_nothing_on_half_an_answer(answer: Any) -> None:
 
 
 def test_unknown_stays_unknown() -> None:
-    """null is not zero."""
+    """null is not zero, and what is not said of a stopped application is not taken for its end."""
     assert parse({"waiting": {A: None}}).waiting == {A: None}
+    assert not parse({"stands": None}).stands
+    assert parse({"stands": True}).stands

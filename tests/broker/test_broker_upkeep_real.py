@@ -12,8 +12,10 @@ from support import wait_until
 
 from rmqcluster.agent.ports import Boot
 from rmqcluster.broker.recovery import Recovery
+from rmqcluster.broker.tables import Tables
 from rmqcluster.core import queues as q
 from rmqcluster.core.model import BrokerPhase, Purpose
+from rmqcluster.core.tables import STANDING
 from rmqcluster.errors import CommandFailed
 
 pytestmark = [
@@ -157,6 +159,24 @@ def test_leaders_leave_before_a_stop_and_return_from_maintenance() -> None:
         two.ctl.replicas.revive()
         assert one.ctl.replicas.queues().drained == frozenset()
         wait_until(lambda: q.all_caught_up(r := one.ctl.replicas.queues(), r.running), 30, "all replicas run again")
+
+
+def test_a_stopped_application_is_told_from_one_that_waits_for_its_peers() -> None:
+    """Without a majority it stops and comes back by itself; stopped by a command, or a failed start, it does not."""
+    with three() as (one, two, other):
+        found = Tables(one.ctl, one.settings.node)
+        assert found.load({}) != STANDING
+        for rig in (two, other):
+            kill(rig)
+        one.until(BrokerPhase.STARTING)
+        wait_until(lambda: (one.turn(), found.load({}))[1] == "no table waits", 15, "it waits for its peers")
+        two.start(Boot(Purpose.DATA, "c1"))
+        one.until(BrokerPhase.READY)
+        assert found.load({}) != STANDING
+
+        one.ctl.run("rabbitmqctl", "stop_app", deadline_seconds=30)
+        one.until(BrokerPhase.STARTING)
+        assert found.load({}) == STANDING
 
 
 def test_the_last_member_goes_on_alone() -> None:

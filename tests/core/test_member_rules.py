@@ -804,12 +804,15 @@ def unlisted(**changes: Any) -> Observation:
 
 
 def test_605_starts_again_what_does_not_resume() -> None:
-    """605: a broker that stopped its application and does not resume while its peers run is started again."""
-    standing = replace(broker(STARTING, Purpose.DATA), was_ready=True, since=NOW - 61.0)
-    fires(605, observe(DATA, broker=standing, store=committed()), act.KillBroker)
-    fires(610, observe(DATA, broker=replace(standing, since=NOW - 59.0), store=committed()))
-    fires(610, observe(DATA, broker=standing, store=committed(), busy="join"))
-    fires(610, observe(DATA, broker=standing, store=stored(member(B, ALL, view=View(ALL, frozenset({B}))))))
+    """605: a broker that stopped its application, with nothing in it to start that, is restarted, heard or not."""
+    standing = replace(broker(STARTING, Purpose.DATA), was_ready=True, since=NOW - 30.0)
+    seen = {"stood_at": NOW - 10.0, "tables_asked_at": NOW - 10.0}
+    fires(605, observe(DATA, broker=standing, **seen, store=None), act.KillBroker)
+    fires(605, observe(DATA, broker=replace(standing, purpose=Purpose.JOIN), **seen), act.KillBroker)
+    fires(610, observe(DATA, broker=standing, **seen, busy="join"))
+    fires(610, observe(DATA, broker=standing, **{**seen, "stood_at": None}))
+    fires(610, observe(DATA, broker=standing, **{**seen, "stood_at": NOW - 40.0}))
+    fires(610, observe(DATA, broker=replace(standing, was_ready=False), **seen))
 
 
 def test_606_stops_a_stranger_that_boots() -> None:
@@ -844,7 +847,17 @@ def test_609_looks_whether_the_metadata_waits_for_ever() -> None:
     for waits in ({"tables_asked_at": NOW - 19.0}, {"busy": "load tables"}):
         fires(610, observe(DATA, broker=booting, **waits))
     fires(610, observe(DATA, broker=replace(booting, since=NOW - 59.0)))
-    fires(610, observe(DATA, broker=replace(booting, was_ready=True)))
+
+
+def test_609_looks_whether_a_stopped_application_resumes() -> None:
+    """609: whatever it was booted for, a broker that was ready and is not any more is looked into, and again."""
+    stopped = replace(broker(STARTING, Purpose.JOIN), was_ready=True, since=NOW - 16.0)
+
+    fires(609, observe(DATA, broker=stopped), act.LoadTables)
+    fires(609, observe(DATA, broker=replace(stopped, since=NOW - 60.0), tables_asked_at=NOW - 21.0), act.LoadTables)
+    fires(610, observe(DATA, broker=stopped, tables_asked_at=NOW - 19.0))
+    fires(610, observe(DATA, broker=stopped, busy="join"))
+    fires(610, observe(DATA, broker=replace(stopped, since=NOW - 14.0)))
 
 
 def test_610_waits_for_the_boot() -> None:

@@ -7,7 +7,7 @@ import pytest
 from rule_builder import DATA, A, B, C, observe, says, stored
 
 from rmqcluster.core.model import View
-from rmqcluster.core.tables import APART, Missed, TableFacts, missed_by, missed_now, why_not_load
+from rmqcluster.core.tables import APART, STANDING, Missed, TableFacts, missed_by, missed_now, why_not_load
 
 C_MISSED: Missed = {A: frozenset({C}), B: frozenset({C})}
 
@@ -42,6 +42,7 @@ def test_who_missed_the_other_loads() -> None:
         ({"connected": frozenset({A})}, APART),
         ({"connected": frozenset()}, "a majority"),
         ({"connected": frozenset({A, "rabbit@x"})}, APART),
+        ({"stands": True}, STANDING),
         ({"waiting": {A: 0, B: 9}}, "no table waits"),
         ({"waiting": {}}, "no table waits"),
         ({"waiting": {A: 9, B: 0}}, "rabbit@b has its tables"),

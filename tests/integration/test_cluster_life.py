@@ -121,6 +121,15 @@ def test_b7_a_crashed_broker_is_restarted_in_place(formed: Cluster, number: int)
     assert (formed.marker(number) or {})["cluster_id"] == (marker or {})["cluster_id"]
 
 
+def test_a_stopped_application_is_started_again(formed: Cluster) -> None:
+    """A broker whose VM lives while nothing in it would start RabbitMQ again does not stay like that."""
+    broker = formed.broker_pid(2)
+    formed.ctl(2, "stop_app")
+    wait_until(lambda: formed.logged(2, "nothing in it would start that again"), 30, "it is looked into")
+    wait_until(lambda: formed.has_broker(2) and formed.broker_pid(2) != broker, 10, "a new broker boots")
+    formed.await_members()
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_e6_confirmed_messages_survive_the_loss_of_any_node(formed: Cluster, number: int) -> None:
     """A node is killed while messages are confirmed elsewhere: none is lost, labels move, and it comes back."""
