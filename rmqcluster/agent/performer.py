@@ -23,11 +23,16 @@ from rmqcluster.core.model import BrokerPhase, DiskKind, Marker, Observation, Op
 from rmqcluster.core.operations import STOPPING_TAKES_SECONDS, recovered_id, step
 from rmqcluster.errors import CommandFailed, OperationRefused, RmqclusterError, StoreUnavailable
 
+YET_SECONDS = 60.0  # how long replicas on running members may take to catch up, counted from when a person asked
 Tell = Callable[[str, str, str], None]  # kind, text, id of the operation
 
 
 class NotMine(RmqclusterError):
     """The record is gone, or somebody else may carry it out now."""
+
+
+class NotYet(RmqclusterError):
+    """What it needs is about to come, so nothing was begun."""
 
 
 class NotSeen(RmqclusterError):
@@ -71,9 +76,9 @@ class Performer:
         try:
             self._still_mine(act, o)
             text = self._acts[operation.kind](act, o)
-        except NotMine as moved:
+        except (NotMine, NotYet) as reason:
             self._memory.handled -= {step(operation, act.part)}
-            self._fail("waiting", f"{operation.kind} was not begun here: {moved}", operation)
+            self._fail("waiting", f"{operation.kind} was not begun here: {reason}", operation)
         except OperationRefused as refusal:
             self._end(EndOperation(operation, "refused", str(refusal)), failed=True)
         except (StoreUnavailable, NotSeen) as error:
@@ -160,9 +165,7 @@ class Performer:
         operation, report = act.operation, self._look()
         node = operation.subject
         self._check_gone(node, report, replaced=operation.kind is OperationKind.REPLACE)
-        critical = q.critical_without(report, node)
-        if critical:
-            raise OperationRefused(f"without {node} no majority is left for {u.listed(critical)}: bring replicas back")
+        self._check_spared(node, report, operation, o)
         dying = () if operation.consent else q.dies_with(report, node)
         if dying:
             raise OperationRefused(f"{node} holds the only copy of {u.listed(dying)}")
@@ -175,6 +178,16 @@ class Performer:
         if act.epoch:
             self._submit(ForgetName(node, act.epoch))
         return f"{node} is no member any more"
+
+    def _check_spared(self, node: str, report: q.QueueReport, operation: Operation, o: Observation) -> None:
+        """A leader that died while it took over leaves its queue without one for half a minute (measured on 3.10.8)."""
+        critical = q.critical_without(report, node)
+        if not critical:
+            return
+        asked_seconds_ago = operation.seconds - (o.store.operation_left_seconds if o.store is not None else 0.0)
+        if asked_seconds_ago < YET_SECONDS and not q.critical_without(report, node, in_the_end=True):
+            raise NotYet(f"it waits for other replicas of {u.listed(critical)} to catch up")
+        raise OperationRefused(f"without {node} no majority is left for {u.listed(critical)}: bring replicas back")
 
     def _check_gone(self, node: str, report: q.QueueReport, replaced: bool) -> None:
         """A node that lives, by anybody's word, is never taken out; the broker would accept a paused one (facts M6)."""

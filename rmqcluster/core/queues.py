@@ -174,12 +174,13 @@ def all_caught_up(report: QueueReport, running: frozenset[str]) -> bool:
     return all(q.leader is not None and q.members & running <= q.caught_up for q in able)
 
 
-def critical_without(report: QueueReport, node: str) -> tuple[str, ...]:
+def critical_without(report: QueueReport, node: str, *, in_the_end: bool = False) -> tuple[str, ...]:
     """What would have no majority of its voters on other, caught-up members if `node` went away.
 
+    `in_the_end`: what would have none even when every replica on a running member had caught up.
     A queue whose only replica is on `node` is not among them: waiting helps it nothing (`dies_with` names it).
     """
-    found = [q.label for q in sorted(report.queues, key=_order) if _needs(q, report, node)]
+    found = [q.label for q in sorted(report.queues, key=_order) if _needs(q, report, node, in_the_end)]
     left = report.running & report.members - {node}
     if len(report.members) > 1 and node in report.members and len(left) <= len(report.members) // 2:
         found.append(METADATA_STORE)
@@ -235,11 +236,11 @@ def _order(queue: QueueFacts) -> tuple[str, str]:
     return queue.vhost, queue.name
 
 
-def _needs(queue: QueueFacts, report: QueueReport, node: str) -> bool:
+def _needs(queue: QueueFacts, report: QueueReport, node: str, in_the_end: bool) -> bool:
     if not queue.is_replicated or node not in queue.members or len(queue.members) == 1:
         return False
-    others = queue.online & queue.caught_up & report.running - {node}
-    return len(others) <= len(queue.members) // 2
+    there = queue.members if in_the_end else queue.online & queue.caught_up
+    return len(there & report.running - {node}) <= len(queue.members) // 2
 
 
 def _wanted(queue: QueueFacts, report: QueueReport, default: int) -> int:

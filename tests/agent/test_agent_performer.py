@@ -1,7 +1,7 @@
 """An operation is carried out on a fresh look, by who still may, and every end is told once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -98,7 +98,12 @@ class Rig:
             self.submitted.append,
             lambda kind, text, _id: self.told.append((kind, text)),
         )
-        store = StoreView(lease=LEASE, operation=self.operation, announcements=seen.pop("announced", {}))
+        store = StoreView(
+            lease=LEASE,
+            operation=self.operation,
+            operation_left_seconds=seen.pop("left", 0.0),
+            announcements=seen.pop("announced", {}),
+        )
         o = Observation(
             now=100.0,
             policy=Policy(),
@@ -240,6 +245,33 @@ def test_a_replacement_forgets_and_goes_on() -> None:
     assert r.broker.done == [f"forget {C}"]
     assert r.ends == []
     assert act.ReadyOperation(r.operation) in r.applied
+
+
+CATCHING_UP = QueueReport((queue(there=frozenset({A})),), ALL, ALL - {C})
+
+
+@pytest.mark.parametrize(
+    ("report", "asked_seconds_ago", "end"),
+    [
+        (CATCHING_UP, 59.0, []),
+        (CATCHING_UP, 61.0, ["refused"]),
+        (replace(CATCHING_UP, running=frozenset({A})), 1.0, ["refused"]),
+    ],
+)
+def test_a_forget_waits_a_minute_for_replicas_that_catch_up(
+    report: QueueReport, asked_seconds_ago: float, end: list[str]
+) -> None:
+    """B14: a leader that died while it took over leaves none for 30 s; what is gone is not waited for."""
+    r = rig(OperationKind.FORGET, C, report=report)
+    r.operation = replace(r.operation, seconds=300.0)
+    r.recorded = r.operation
+    r.run(left=300.0 - asked_seconds_ago)
+    assert r.broker.done == []
+    assert [outcome for outcome, _ in r.ends] == end
+    assert end or r.told == [
+        ("waiting", "forget was not begun here: it waits for other replicas of /fog tasks to catch up")
+    ]
+    assert ("op-1" in r.memory.handled) is bool(end)
 
 
 SOLE = QueueFacts("/fog", "only", QueueKind.QUORUM, True, None, frozenset({C}))

@@ -165,6 +165,16 @@ def test_critical_without(seen: QueueReport, needed: tuple[str, ...]) -> None:
     assert q.critical_without(seen, A) == needed
 
 
+def test_what_a_wait_cannot_help() -> None:
+    """In the end: a replica that runs or may start on a running member is counted, one on a member that is down not."""
+    seen = report(quorum("late", leader=None, behind="bc"), quorum("few", "ab"), running="abc")
+
+    assert q.critical_without(seen, A) == ("/ few", "/ late")
+    assert q.critical_without(seen, A, in_the_end=True) == ("/ few",)
+    without_b = replace(seen, running=frozenset({A, C}))
+    assert q.critical_without(without_b, A, in_the_end=True) == ("/ few", "/ late", q.METADATA_STORE)
+
+
 def test_what_dies_with_a_disk() -> None:
     """Durable classic queues and sole replicas; nothing that is elsewhere too."""
     seen = report(classic("c", "a"), classic("t", "a", durable=False), classic("o", "b"), quorum("1", "a"), quorum("3"))
