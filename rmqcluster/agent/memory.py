@@ -14,6 +14,7 @@ from rmqcluster.core.model import (
     BrokerPhase,
     BrokerState,
     Disk,
+    Looked,
     Observation,
     Operation,
     Policy,
@@ -22,7 +23,6 @@ from rmqcluster.core.model import (
     View,
 )
 from rmqcluster.core.queues import QueueReport
-from rmqcluster.core.tables import APART, STANDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,7 @@ class Memory:
     marked: frozenset[str] = frozenset()
     act_failed_at: float | None = None
     tables_asked_at: float | None = None
-    stood_at: float | None = None
-    apart_since: float | None = None
+    looked: Looked | None = None
     failures: int = 0
     failed_act: str = ""
     provision_failed_at: float | None = None
@@ -108,12 +107,11 @@ class Memory:
         if not only_looked or act == self.failed_act:
             self.act_failed_at, self.failures = None, 0
 
-    def tables_seen(self, now: float, booting_since: float, found: str) -> None:
+    def tables_seen(self, now: float, booting_since: float, why_not: str) -> None:
         """A look into the metadata of this boot; what was seen in an earlier boot says nothing of it."""
-        before = self.apart_since
-        same_boot = before is not None and before >= booting_since
-        self.apart_since = (before if same_boot else now) if found == APART else None
-        self.stood_at = now if found == STANDING else None
+        before = self.looked
+        same = before is not None and before.why_not == why_not and before.since >= booting_since
+        self.looked = before if same else Looked(why_not, now)
 
     def end_again(self, store: StoreView | None) -> EndOperation | None:
         """An end that Redis did not hear, to be told until its record is gone."""
@@ -185,8 +183,7 @@ def observe(
         wanted_stamp=identity.wanted_stamp,
         act_failed_at=memory.act_failed_at,
         tables_asked_at=memory.tables_asked_at,
-        stood_at=memory.stood_at,
-        apart_since=memory.apart_since,
+        looked=memory.looked,
         failures=memory.failures,
         provision_failed_at=memory.provision_failed_at,
         hopeless_since=max(memory.started_at, memory.hopeless_since),

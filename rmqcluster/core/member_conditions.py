@@ -3,6 +3,7 @@
 from rmqcluster.core import evidence as e
 from rmqcluster.core.model import BrokerPhase, DiskKind, JoinMode, Observation, Purpose, Stage
 from rmqcluster.core.operations import STOPPING_TAKES_SECONDS
+from rmqcluster.core.tables import APART, STANDING
 
 LAST_WORDS_SECONDS = 0.5  # of the stop budget, for the supervisor itself
 APART_SECONDS = 60.0  # how long a booting broker may need to reach the metadata of peers that run
@@ -293,7 +294,7 @@ def left_standing(o: Observation) -> bool:
     `pause_minority` stops it like that and starts it again when the peers are back; on 3.10.8 that start was seen
     to fail for good (`incompatible_feature_flags`), with the VM alive and silent, and the peers waiting for it.
     """
-    return o.broker.was_ready and o.busy is None and o.stood_at is not None and o.stood_at >= o.broker.since
+    return o.broker.was_ready and _found_for(o, STANDING, 0.0)
 
 
 def left_apart(o: Observation) -> bool:
@@ -302,10 +303,15 @@ def left_apart(o: Observation) -> bool:
     Two that merge their schemas while a third one dies may wait for each other for ever (seen once on 3.10.8, where a
     broker was killed as another one had just come back).
     """
-    since = o.apart_since
-    if since is None or since < o.broker.since or o.busy is not None or o.broker.purpose is not Purpose.DATA:
+    return o.broker.purpose is Purpose.DATA and _found_for(o, APART, APART_SECONDS) and _peers_run(o)
+
+
+def _found_for(o: Observation, why_not: str, seconds: float) -> bool:
+    """Have the looks into this boot said so for that long?"""
+    looked = o.looked
+    if looked is None or looked.why_not != why_not or looked.since < o.broker.since:
         return False
-    return e.waited(o, since, APART_SECONDS) and _peers_run(o)
+    return o.busy is None and e.waited(o, looked.since, seconds)
 
 
 def _peers_run(o: Observation) -> bool:

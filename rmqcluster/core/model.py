@@ -284,6 +284,14 @@ class BrokerState:
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """Why the tables of a starting broker are not loaded, and since when every look says the same."""
+
+    why_not: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """Everything that one decision may depend on."""
 
@@ -314,8 +322,7 @@ class Observation:
     wanted_stamp: str | None = None  # hash of what should be provisioned; None when nothing is configured
     act_failed_at: float | None = None  # when the last long act failed; None after one that did not
     tables_asked_at: float | None = None  # when it was last looked whether the tables of my booting broker wait
-    stood_at: float | None = None  # when my broker was seen stopped, with nothing in it to start it again
-    apart_since: float | None = None  # since when the metadata of my booting broker was seen connected to nobody
+    looked: Looked | None = None  # what the looks into my starting broker find
     failures: int = 0  # how many failed in a row
     provision_failed_at: float | None = None
     hopeless_since: float = 0.0  # since when nobody founds, nobody can be joined, and my broker is down

@@ -13,6 +13,7 @@ from rmqcluster.core.model import (
     BrokerState,
     Disk,
     DiskKind,
+    Looked,
     Operation,
     OperationKind,
     Policy,
@@ -89,24 +90,15 @@ def test_an_end_is_told_until_its_record_is_gone() -> None:
     assert memory.ending is None
 
 
-def test_being_apart_counts_within_one_boot() -> None:
+def test_what_looks_find_counts_within_one_boot() -> None:
     """From the first look that saw it on; a look that saw otherwise, and a new boot, begin anew."""
     memory = Memory(started_at=0.0)
-    for now, boot, found, since in (
+    for now, boot, why_not, since in (
         (70.0, 0.0, APART, 70.0),
         (90.0, 0.0, APART, 70.0),
-        (110.0, 0.0, "no table waits", None),
+        (110.0, 0.0, STANDING, 110.0),
         (130.0, 0.0, APART, 130.0),
         (210.0, 140.0, APART, 210.0),
     ):
-        memory.tables_seen(now, boot, found)
-        assert memory.apart_since == since
-
-
-def test_standing_is_what_the_last_look_saw() -> None:
-    """A later look that saw it resume takes it back."""
-    memory = Memory(started_at=0.0)
-    memory.tables_seen(20.0, 0.0, STANDING)
-    assert memory.stood_at == 20.0
-    memory.tables_seen(40.0, 0.0, "no table waits")
-    assert memory.stood_at is None
+        memory.tables_seen(now, boot, why_not)
+        assert memory.looked == Looked(why_not, since)

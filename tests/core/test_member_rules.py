@@ -45,6 +45,7 @@ from rmqcluster.core.model import (
     Exit,
     JoinMode,
     Lease,
+    Looked,
     Marker,
     Observation,
     OperationKind,
@@ -56,6 +57,7 @@ from rmqcluster.core.model import (
     View,
 )
 from rmqcluster.core.operations import recovered_id
+from rmqcluster.core.tables import APART, STANDING
 
 DOWN, STARTING, READY, STOPPING = BrokerPhase.DOWN, BrokerPhase.STARTING, BrokerPhase.READY, BrokerPhase.STOPPING
 MY_CLAIM = Claim(ID, A, "instance of a", 1)
@@ -806,12 +808,12 @@ def unlisted(**changes: Any) -> Observation:
 def test_605_starts_again_what_does_not_resume() -> None:
     """605: a broker that stopped its application, with nothing in it to start that, is restarted, heard or not."""
     standing = replace(broker(STARTING, Purpose.DATA), was_ready=True, since=NOW - 30.0)
-    seen = {"stood_at": NOW - 10.0, "tables_asked_at": NOW - 10.0}
+    seen = {"looked": Looked(STANDING, NOW - 10.0), "tables_asked_at": NOW - 10.0}
     fires(605, observe(DATA, broker=standing, **seen, store=None), act.KillBroker)
     fires(605, observe(DATA, broker=replace(standing, purpose=Purpose.JOIN), **seen), act.KillBroker)
     fires(610, observe(DATA, broker=standing, **seen, busy="join"))
-    fires(610, observe(DATA, broker=standing, **{**seen, "stood_at": None}))
-    fires(610, observe(DATA, broker=standing, **{**seen, "stood_at": NOW - 40.0}))
+    for other in (None, Looked(APART, NOW - 10.0), Looked(STANDING, NOW - 40.0)):
+        fires(610, observe(DATA, broker=standing, **{**seen, "looked": other}))
     fires(610, observe(DATA, broker=replace(standing, was_ready=False), **seen))
 
 
@@ -825,12 +827,12 @@ def test_607_starts_again_what_never_gets_to_its_peers() -> None:
     booting = replace(broker(STARTING, Purpose.DATA), since=NOW - 130.0)
     asked = {"broker": booting, "tables_asked_at": NOW - 10.0}
 
-    fires(607, observe(DATA, **asked, apart_since=NOW - 61.0, store=committed()), act.KillBroker)
-    for waits in ({"apart_since": NOW - 59.0}, {"apart_since": None}, {"apart_since": NOW - 140.0}):
-        fires(610, observe(DATA, **asked, **waits, store=committed()))
-    fires(610, observe(DATA, **asked, apart_since=NOW - 61.0, busy="load tables", store=committed()))
+    fires(607, observe(DATA, **asked, looked=Looked(APART, NOW - 61.0), store=committed()), act.KillBroker)
+    for other in (Looked(APART, NOW - 59.0), None, Looked(APART, NOW - 140.0), Looked(STANDING, NOW - 61.0)):
+        fires(610, observe(DATA, **asked, looked=other, store=committed()))
+    fires(610, observe(DATA, **asked, looked=Looked(APART, NOW - 61.0), busy="load tables", store=committed()))
     nobody_runs = stored(member(B, ALL, view=View(ALL, frozenset({B}))))
-    fires(610, observe(DATA, **asked, apart_since=NOW - 61.0, store=nobody_runs))
+    fires(610, observe(DATA, **asked, looked=Looked(APART, NOW - 61.0), store=nobody_runs))
 
 
 def test_608_stops_a_forgotten_one_that_boots() -> None:
