@@ -72,7 +72,7 @@ class Agent:
             parts.long_acts,
             parts.journal,
         )
-        self._said: dict[str, tuple[int, str]] = {}
+        self._said: dict[str, tuple[int, str, str]] = {}
         self._warned: tuple[str, ...] = ()
         self._disk: Disk | None = None
         self._trouble = ""
@@ -252,13 +252,12 @@ class Agent:
         self._warned = warnings
 
     def _say_change(self, who: str, decision: Decision) -> None:
-        said = (decision.rule, decision.held or decision.state)
-        if self._said.get(who) != said:
-            self._said[who] = said
-            if who == "member" or decision.actions or decision.state:
-                self._parts.journal.say(
-                    decision.held or decision.reason, kind=decision.state or who, rule=decision.rule
-                )
+        """Another rule that says the same is no news."""
+        before, said = self._said.get(who), (decision.rule, decision.held or decision.state, decision.reason)
+        self._said[who] = said
+        is_news = before is None or (before[:2] != said[:2] and before[1:] != said[1:])
+        if is_news and (who == "member" or decision.actions or decision.state):
+            self._parts.journal.say(decision.held or decision.reason, kind=decision.state or who, rule=decision.rule)
 
     def _publish(self, o: Observation, decision: Decision, monitor: Decision | None) -> None:
         registered = o.store is not None and o.me in o.store.members and o.me in o.store.heartbeats

@@ -20,10 +20,9 @@ from rmqcluster.core.actions import (
     StoreAction,
 )
 from rmqcluster.core.model import BrokerPhase, DiskKind, Marker, Observation, Operation, OperationKind, Stage, StoreView
-from rmqcluster.core.operations import STOPPING_TAKES_SECONDS, recovered_id, step
+from rmqcluster.core.operations import CATCH_UP_SECONDS, STOPPING_TAKES_SECONDS, recovered_id, step
 from rmqcluster.errors import CommandFailed, OperationRefused, RmqclusterError, StoreUnavailable
 
-YET_SECONDS = 60.0  # how long replicas on running members may take to catch up, counted from when a person asked
 Tell = Callable[[str, str, str], None]  # kind, text, id of the operation
 
 
@@ -76,9 +75,13 @@ class Performer:
         try:
             self._still_mine(act, o)
             text = self._acts[operation.kind](act, o)
-        except (NotMine, NotYet) as reason:
+        except NotMine as moved:
             self._memory.handled -= {step(operation, act.part)}
-            self._fail("waiting", f"{operation.kind} was not begun here: {reason}", operation)
+            self._fail("waiting", f"{operation.kind} was not begun here: {moved}", operation)
+        except NotYet as reason:
+            self._memory.handled -= {step(operation, act.part)}
+            self._memory.act_failed_at = self._clock.monotonic()  # it is looked at again soon, and nothing failed
+            self._tell("waiting", f"{operation.kind} was not begun yet: {reason}", operation.id)
         except OperationRefused as refusal:
             self._end(EndOperation(operation, "refused", str(refusal)), failed=True)
         except (StoreUnavailable, NotSeen) as error:
@@ -184,8 +187,8 @@ class Performer:
         critical = q.critical_without(report, node)
         if not critical:
             return
-        asked_seconds_ago = operation.seconds - (o.store.operation_left_seconds if o.store is not None else 0.0)
-        if asked_seconds_ago < YET_SECONDS and not q.critical_without(report, node, in_the_end=True):
+        taken_seconds_ago = operation.seconds - (o.store.operation_left_seconds if o.store is not None else 0.0)
+        if taken_seconds_ago < CATCH_UP_SECONDS and not q.critical_without(report, node, in_the_end=True):
             raise NotYet(f"it waits for other replicas of {u.listed(critical)} to catch up")
         raise OperationRefused(f"without {node} no majority is left for {u.listed(critical)}: bring replicas back")
 

@@ -23,7 +23,8 @@ accept_option = click.option("--accept-data-loss", is_flag=True, help="What is l
 def forget(session: Session, mode: Mode, node: str, typed: str | None, accept_data_loss: bool) -> int:
     """Take node N, which is down for good, out of the cluster. Its disk must not come back afterwards.
 
-    Refused while a queue would lose its majority, and, without --accept-data-loss, while one would be lost.
+    Refused while a queue would lose its majority, and, without --accept-data-loss, while one would be lost. Replicas
+    on running members that only have to catch up are waited for, a minute at the most.
     """
     if mode.yes and typed is None:
         raise click.UsageError("--yes also wants --node with the full node name")

@@ -298,12 +298,13 @@ def left_standing(o: Observation) -> bool:
 
 
 def left_apart(o: Observation) -> bool:
-    """My broker boots with its data, and its Mnesia does not get to peers that run.
+    """My broker boots with its data, or resumes, and its Mnesia does not get to peers that run.
 
     Two that merge their schemas while a third one dies may wait for each other for ever (seen once on 3.10.8, where a
     broker was killed as another one had just come back).
     """
-    return o.broker.purpose is Purpose.DATA and _found_for(o, APART, APART_SECONDS) and _peers_run(o)
+    with_data = o.broker.purpose is Purpose.DATA or o.broker.was_ready
+    return with_data and _found_for(o, APART, APART_SECONDS) and _peers_run(o)
 
 
 def _found_for(o: Observation, why_not: str, seconds: float) -> bool:

@@ -300,8 +300,9 @@ def tell_twin(o: Observation) -> Outcome:
 
 
 def load_tables(o: Observation) -> Outcome:
+    """Looks, and loads only in a boot: tables that wait in an application that resumes have not waited for a minute."""
     waits = wait_for_boot(o)
-    return Outcome((LoadTables(missed_by(o)),), waits.text, waits.state)
+    return Outcome((LoadTables({} if o.broker.was_ready else missed_by(o)),), waits.text, waits.state)
 
 
 def wait_for_boot(o: Observation) -> Outcome:

@@ -277,7 +277,7 @@ MEMBER_RULES: tuple[Rule, ...] = (
         605,
         (c.broker_starting, c.left_standing),
         then.restart_standing,
-        "it never comes back by itself, and its peers may wait for it; its data stays",
+        "it never comes back by itself, and its peers may wait for it",
     ),
     Rule(
         606,

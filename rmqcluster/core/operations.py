@@ -10,7 +10,8 @@ from uuid import NAMESPACE_OID, uuid5
 from rmqcluster.core.model import Operation, OperationKind, Policy
 
 STOPPING_TAKES_SECONDS = 6.5  # of the stop budget: RabbitMQ 3.10.8 with its management plugin needs 5 s when idle
-FORGET_SECONDS = 300.0
+CATCH_UP_SECONDS = 60.0  # how long a forget waits for replicas on running members before it is refused
+FORGET_SECONDS = 310.0 + CATCH_UP_SECONDS  # its last try begins up to 10 s after them
 GROW_SECONDS = 600.0
 COMMAND_SECONDS = 300.0
 

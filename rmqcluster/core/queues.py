@@ -239,7 +239,7 @@ def _order(queue: QueueFacts) -> tuple[str, str]:
 def _needs(queue: QueueFacts, report: QueueReport, node: str, in_the_end: bool) -> bool:
     if not queue.is_replicated or node not in queue.members or len(queue.members) == 1:
         return False
-    there = queue.members if in_the_end else queue.online & queue.caught_up
+    there = queue.members - report.drained if in_the_end else queue.online & queue.caught_up
     return len(there & report.running - {node}) <= len(queue.members) // 2
 
 

@@ -32,6 +32,7 @@ from rmqcluster.swarm.facts import (
 
 ANSWER_SECONDS = 30
 LOG_SECONDS = 10.0
+LOST_LOG = b"Error grabbing logs: "  # what an engine puts into the log for each host that does not give its part
 DEPLOY_SECONDS = 120.0
 PROGRAM = "docker"
 USUAL_HOST = "unix:///var/run/docker.sock"  # of the SDK
@@ -119,6 +120,9 @@ class Engine:
         reader.join(LOG_SECONDS)
         if trouble:
             raise trouble[0]
+        lost = [chunk for chunk in chunks if chunk.startswith(LOST_LOG)]
+        if lost and len(lost) == len(chunks):
+            raise EngineUnavailable(lost[0].rpartition(b"reasons: ")[2].decode("utf-8", "replace").strip())
         if reader.is_alive() and not chunks:
             raise EngineUnavailable(f"no host gave it within {LOG_SECONDS:g} s. Is one down? (docker node ls)")
         return b"".join(chunks).decode("utf-8", "replace").splitlines()[-lines:]

@@ -12,6 +12,7 @@ from rmqcluster.core.model import (
     Announcement,
     BrokerPhase,
     BrokerState,
+    Decision,
     Disk,
     DiskKind,
     Lease,
@@ -60,16 +61,20 @@ def observed(**changes: Any) -> Observation:
     return Observation(100.0, Policy(), A, "run of a", 0.0, disk, broker, **known)
 
 
+def agent(policy: Policy, **parts: Any) -> Agent:
+    """One whose rooms are empty, but for `parts`."""
+    names = ("store", "worker", "prober", "volume", "broker", "commands", "long_acts", "journal")
+    empty = {name: SimpleNamespace(submit=None) for name in names}
+    rooms: Any = SimpleNamespace(**(empty | parts), clock=SimpleNamespace(monotonic=lambda: 0.0))
+    return Agent(Identity(A, "run of a"), policy, rooms)
+
+
 def announced(o: Observation) -> frozenset[str]:
     """What the supervisor says after it has read the store of this observation."""
-    names = ("store", "worker", "prober", "volume", "broker", "commands", "long_acts", "journal")
-    parts: Any = SimpleNamespace(
-        **{name: SimpleNamespace(submit=None) for name in names}, clock=SimpleNamespace(monotonic=lambda: 0.0)
-    )
-    agent = Agent(Identity(A, "run of a"), o.policy, parts)
+    made = agent(o.policy)
     if o.store is not None:
-        agent.memory.learn(Identity(A, "run of a"), 80.0, o.store)
-    return agent._whole(o)
+        made.memory.learn(Identity(A, "run of a"), 80.0, o.store)
+    return made._whole(o)
 
 
 def test_the_steward_names_the_runs_that_it_found_whole() -> None:
@@ -106,3 +111,20 @@ def test_a_monitor_without_a_broker_lends_it_to_the_master() -> None:
 
     assert announced(observed(store=lent)) == RUNS
     assert announced(observed(store=replace(lent, master=B))) == frozenset()
+
+
+def test_another_rule_that_says_the_same_is_no_news() -> None:
+    """Looks at a broker that waits for hours come and go; a new state, and a new rule with other words, are told."""
+    said: list[str] = []
+    made = agent(Policy(), journal=SimpleNamespace(say=lambda text, rule, **_kind: said.append(f"{rule} {text}")))
+    for rule, state, text in (
+        (610, "booting", "it boots"),
+        (609, "booting", "it boots"),
+        (610, "booting", "it boots"),
+        (610, "booting", "it boots; 1 not heard"),
+        (605, "booting", "it is restarted"),
+        (610, "booting", "it boots"),
+        (610, "joining", "it boots"),
+    ):
+        made._say_change("member", Decision(rule, text, state=state))
+    assert said == ["610 it boots", "605 it is restarted", "610 it boots", "610 it boots"]

@@ -831,6 +831,9 @@ def test_607_starts_again_what_never_gets_to_its_peers() -> None:
     for other in (Looked(APART, NOW - 59.0), None, Looked(APART, NOW - 140.0), Looked(STANDING, NOW - 61.0)):
         fires(610, observe(DATA, **asked, looked=other, store=committed()))
     fires(610, observe(DATA, **asked, looked=Looked(APART, NOW - 61.0), busy="load tables", store=committed()))
+    resumes = replace(booting, was_ready=True, purpose=Purpose.JOIN)
+    seen = {**asked, "broker": resumes, "looked": Looked(APART, NOW - 61.0)}
+    fires(607, observe(DATA, **seen, store=committed()), act.KillBroker)
     nobody_runs = stored(member(B, ALL, view=View(ALL, frozenset({B}))))
     fires(610, observe(DATA, **asked, looked=Looked(APART, NOW - 61.0), store=nobody_runs))
 
@@ -855,7 +858,8 @@ def test_609_looks_whether_a_stopped_application_resumes() -> None:
     """609: whatever it was booted for, a broker that was ready and is not any more is looked into, and again."""
     stopped = replace(broker(STARTING, Purpose.JOIN), was_ready=True, since=NOW - 16.0)
 
-    fires(609, observe(DATA, broker=stopped), act.LoadTables)
+    looked = fires(609, observe(DATA, broker=stopped), act.LoadTables)
+    assert looked.actions == (act.LoadTables({}),), "what has not waited for a minute was to be loaded"
     fires(609, observe(DATA, broker=replace(stopped, since=NOW - 60.0), tables_asked_at=NOW - 21.0), act.LoadTables)
     fires(610, observe(DATA, broker=stopped, tables_asked_at=NOW - 19.0))
     fires(610, observe(DATA, broker=stopped, busy="join"))

@@ -171,6 +171,8 @@ def test_what_a_wait_cannot_help() -> None:
 
     assert q.critical_without(seen, A) == ("/ few", "/ late")
     assert q.critical_without(seen, A, in_the_end=True) == ("/ few",)
+    drained = replace(seen, drained=frozenset({B}))
+    assert q.critical_without(drained, A, in_the_end=True) == ("/ few", "/ late")
     without_b = replace(seen, running=frozenset({A, C}))
     assert q.critical_without(without_b, A, in_the_end=True) == ("/ few", "/ late", q.METADATA_STORE)
 

@@ -274,6 +274,32 @@ def test_one_name_that_nobody_has_is_told(deployed: EngineServer, run: Run) -> N
     assert "rabitmq1" in err
 
 
+LOST_LOG = (
+    "Error grabbing logs: rpc error: code = Unknown desc = warning: incomplete log stream. some logs could not be "
+    "retrieved for the following reasons: node n7 is not available\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("log", "code", "said"),
+    [
+        (frame(LOST_LOG, 3), 1, "redis      | its log is unreachable: node n7 is not available\n"),
+        (frame("ready\n") + frame(LOST_LOG, 3), 0, f"redis      | ready\nredis      | {LOST_LOG}"),
+        (frame("Ready\n"), 0, "redis      | Ready\n"),
+        (b"", 0, ""),
+    ],
+)
+def test_a_log_that_no_host_gives_is_unreachable(
+    deployed: EngineServer, run: Run, log: bytes, code: int, said: str
+) -> None:
+    """The engine puts it into the log as if the service had said it; what another host gives is shown all the same."""
+    deployed.answers |= {
+        "GET /services/id-redis": (200, {"Spec": {"TaskTemplate": TEMPLATE}}),
+        "GET /services/id-redis/logs": (200, log),
+    }
+    assert run("logs", "redis", **given(deployed))[:2] == (code, said)
+
+
 def test_logs_of_nothing_say_what_to_do(server: EngineServer, run: Run) -> None:
     """A stack that is not deployed has no service that could be misspelt."""
     code, _, err = run("logs", **given(server))
