@@ -183,7 +183,10 @@ class Performer:
         return f"{node} is no member any more"
 
     def _check_spared(self, node: str, report: q.QueueReport, operation: Operation, o: Observation) -> None:
-        """A leader that died while it took over leaves its queue without one for half a minute (measured on 3.10.8)."""
+        """No queue may lose its majority with `node`; one whose other replicas only have to catch up is waited for.
+
+        A leader that died while it took over leaves its queue without one for half a minute (measured on 3.10.8).
+        """
         critical = q.critical_without(report, node)
         if not critical:
             return

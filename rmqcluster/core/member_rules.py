@@ -301,7 +301,7 @@ MEMBER_RULES: tuple[Rule, ...] = (
         609,
         (c.broker_starting, c.may_wait_for_ever),
         then.load_tables,
-        "a majority of the disks knows all that was committed; a member that never returns is not waited for",
+        "what never comes is not waited for: a majority of the disks knows all that was committed",
     ),
     Rule(610, (c.broker_starting,), then.wait_for_boot, "the broker says when it is ready"),
     Rule(

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -47,11 +48,9 @@ class Wakeup:
 
     def drain(self) -> frozenset[signal.Signals]:
         """The signals that came since the last call, each once; the descriptor is quiet afterwards."""
-        try:
+        with suppress(BlockingIOError):  # nothing is left in it
             while os.read(self._reader, 4096):
                 pass
-        except BlockingIOError:
-            pass
         seen, self._seen = self._seen, set()
         return frozenset(seen)
 

@@ -119,11 +119,9 @@ class Rig:
     def turn(self) -> None:
         select.select([self.process.output_fileno(), self._notify], [], [], 0.05)
         self.process.on_readable()
-        try:
+        with suppress(BlockingIOError):  # nothing was told
             fields = dict(line.split("=", 1) for line in self._notify.recv(4096).decode().splitlines() if "=" in line)
             self.process.on_notify(fields)
-        except BlockingIOError:
-            pass
         for ended in self.children.reap():
             if ended.pid == self.process.pid:
                 self.process.on_exit(ended.exit_status)
